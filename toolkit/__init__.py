@@ -1,0 +1,3 @@
+"""A checkpoint toolkit for TensorFlow."""
+
+__version__ = "0.1.0"

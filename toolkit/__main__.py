@@ -1,0 +1,5 @@
+"""`python -m toolkit` is `ckpt`."""
+
+from toolkit.cli.app import main
+
+main()

@@ -1,0 +1,216 @@
+"""A checkpoint: a mapping from names to tensors that have not been read yet."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+
+from toolkit import names
+from toolkit.dtypes import DType
+from toolkit.errors import VariableNotFoundError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 4 << 20
+"""How much of a tensor is held at a time: enough for the disk, and it stays in the processor's cache."""
+
+
+class Place(NamedTuple):
+    """Where the bytes of a variable lie.
+
+    Attributes:
+        shard: Number of the data file, from 0.
+        offset: Where they begin in it, in bytes.
+        crc32c: Their CRC-32C, unmasked; `None` where the format keeps none.
+    """
+
+    shard: int
+    offset: int
+    crc32c: int | None
+
+
+class TensorSource(Protocol):
+    """Where the values of variables come from: what a format implements."""
+
+    def place(self, variable: Variable) -> Place: ...
+
+    def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]: ...
+
+    def chunks(
+        self, variable: Variable, *, max_bytes: int, verify: bool
+    ) -> Iterator[np.ndarray[Any, Any]]: ...
+
+
+class Variable:
+    """One variable of a checkpoint: what the index says of it. Its values are read when asked for.
+
+    Attributes:
+        name: The checkpoint's own key.
+        dtype: TensorFlow's dtype.
+        shape: Sizes of the dimensions; `()` for a scalar.
+        nbytes: Bytes that the values take in the file.
+        token: By what its source finds it.
+    """
+
+    __slots__ = ("_source", "dtype", "name", "nbytes", "shape", "token")
+
+    def __init__(
+        self,
+        name: str,
+        dtype: DType,
+        shape: tuple[int, ...],
+        nbytes: int,
+        source: TensorSource,
+        token: Any,
+    ) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        self.nbytes = nbytes
+        self._source = source
+        self.token = token
+
+    def __repr__(self) -> str:
+        return f"Variable({self.name!r}, {self.dtype}, {self.shape})"
+
+    @property
+    def num_elements(self) -> int:
+        """The product of the dimensions; 1 for a scalar."""
+        return math.prod(self.shape)
+
+    @property
+    def place(self) -> Place:
+        """Where its bytes lie.
+
+        Raises:
+            FormatError: The index says what cannot be.
+        """
+        return self._source.place(self)
+
+    @property
+    def shard(self) -> int:
+        """Number of the data file that its bytes lie in, from 0."""
+        return self.place.shard
+
+    @property
+    def offset(self) -> int:
+        """Where its bytes begin in the data file."""
+        return self.place.offset
+
+    @property
+    def crc32c(self) -> int | None:
+        """CRC-32C of its bytes, unmasked; `None` where there is none for the whole of it."""
+        return self.place.crc32c
+
+    def read(self, *, verify: bool = True) -> np.ndarray[Any, Any]:
+        """Return the values, as a read-only array of `shape` in C order.
+
+        Plain values of a TensorFlow checkpoint are a view of the mapped file: nothing is copied, and
+        memory is taken only for the pages that are touched. The view may be unaligned. It keeps the
+        file mapped for as long as it lives, and if another program *truncates* that file meanwhile,
+        touching the lost part kills this process (SIGBUS), which Python cannot catch. Where that may
+        happen, use `chunks`. Strings are copied: an array of `bytes` objects.
+
+        Args:
+            verify: Compare the CRC-32C of the bytes with the stored one first.
+
+        Raises:
+            ChecksumError: They differ.
+            TruncatedError: The data file ends before the values do.
+            ReadError: The data file is missing, has changed, or cannot be read.
+            UnsupportedError: The dtype has no plain values, or they are stored in slices.
+        """
+        return self._source.read(self, verify=verify)
+
+    def chunks(
+        self, *, max_bytes: int = CHUNK_BYTES, verify: bool = True
+    ) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield the bytes of the values as they are stored, as `uint8` arrays in their order.
+
+        Each is a view of one buffer that the next overwrites. Every chunk but the last has the same
+        size: `max_bytes`, rounded down to whole elements.
+
+        Args:
+            max_bytes: The largest chunk, in bytes.
+            verify: After the last chunk, compare the CRC-32C of all with the stored one. What was
+                taken before the error must be thrown away.
+
+        Raises:
+            ChecksumError: They differ.
+            TruncatedError: The data file ends before the values do, or shrinks meanwhile.
+            ReadError: The data file is missing, has changed, or cannot be read.
+            UnsupportedError: The values are stored in slices.
+        """
+        return self._source.chunks(self, max_bytes=max_bytes, verify=verify)
+
+
+class Checkpoint(Mapping[str, Variable]):
+    """The variables of a checkpoint by name, in the order of its index.
+
+    Opening one reads no values, and no more of the index than is asked for.
+
+    Attributes:
+        path: The path that names it; for TensorFlow's formats, the prefix.
+        format: What it is, for scripts: `tensorflow-v2`.
+    """
+
+    path: str
+    format: str
+
+    @abstractmethod
+    def find(self, name: str) -> Variable | None:
+        """Return the variable of this name, or `None`."""
+
+    @abstractmethod
+    def variables(self) -> Mapping[str, Variable]:
+        """Return all variables by name: the quick way to go through many."""
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """Return the paths of the files that it consists of."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return what it is in a few words, for a person."""
+
+    def close(self) -> None:
+        """Close what is open. Arrays that were read stay valid."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables())
+
+    def __len__(self) -> int:
+        return len(self.variables())
+
+    def __getitem__(self, name: str) -> Variable:
+        variable = self.find(name)
+        if variable is None:
+            raise VariableNotFoundError(name, where=self.path, suggestions=names.nearest(name, self))
+        return variable
+
+    @overload
+    def get(self, name: str, /) -> Variable | None: ...
+    @overload
+    def get(self, name: str, /, default: Variable) -> Variable: ...
+    @overload
+    def get(self, name: str, /, default: T) -> Variable | T: ...
+    def get(self, name: str, /, default: object = None) -> object:
+        variable = self.find(name)
+        return default if variable is None else variable
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.find(name) is not None
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path!r}>"

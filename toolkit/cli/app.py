@@ -1,0 +1,58 @@
+"""The program `ckpt`: its commands, and what becomes of an error."""
+
+import gc
+import signal
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+import toolkit
+from toolkit.cli import output
+from toolkit.cli.inspect import inspect
+from toolkit.errors import CheckpointError
+
+app = typer.Typer(
+    name="ckpt",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Inspect, restore, reinitialize and export TensorFlow checkpoints.",
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        output.data(f"ckpt {toolkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(inspect)
+
+
+def main() -> NoReturn:
+    """Run the program. Exits with 0, 1 or 2 as `docs/cli.md` says."""
+    output.reset()
+    gc.set_threshold(100_000, 50, 50)  # a command makes many objects, and hardly a cycle among them
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        app()
+    except CheckpointError as error:
+        if output.Settings.debug:
+            traceback.print_exc()
+        sys.exit(output.error(error))
+    sys.exit(0)

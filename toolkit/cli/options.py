@@ -1,0 +1,103 @@
+"""Arguments and options that several commands have, with one wording for all."""
+
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.completion import complete_checkpoint_variable
+from toolkit.cli.output import Settings
+
+
+def _set_quiet(value: bool) -> bool:
+    Settings.quiet = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    Settings.debug = value
+    return value
+
+
+Ckpt = Annotated[
+    str,
+    typer.Argument(
+        metavar="CKPT",
+        help="A checkpoint: its prefix, one of its files, or the directory it lies in.",
+        show_default=False,
+    ),
+]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="Variables: a name, a scope, a glob ('**' crosses '/'), or re:REGEX.",
+        show_default=False,
+        autocompletion=complete_checkpoint_variable,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        "-x",
+        metavar="PATTERN",
+        help="Leave these out. May be repeated.",
+        show_default=False,
+        autocompletion=complete_checkpoint_variable,
+    ),
+]
+SelectFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Read more patterns from FILE, one a line; - is stdin.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    str,
+    typer.Option("-o", "--output", metavar="OUT", help="Prefix of the new checkpoint."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")]
+NoSync = Annotated[
+    bool, typer.Option("--no-sync", help="Do not wait for the disk: a power loss may undo it.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Draw random values from this seed; without one, one is drawn and printed.",
+        show_default=False,
+    ),
+]
+Rename = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OLD=NEW",
+        help="Call a variable or scope OLD of CKPT NEW; re:OLD=NEW too. May be repeated.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="The function that builds the model in the default graph; FILE.py:FUNCTION too.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+NoTruncate = Annotated[
+    bool, typer.Option("--no-truncate", help="Show names whole, and every row.")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print data and errors, nothing else.", callback=_set_quiet
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)
+]

@@ -1,0 +1,75 @@
+"""What the commands say, and where: data on stdout, the rest on stderr, errors in one form."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from toolkit.errors import CheckpointError, PlanError
+from toolkit.names import printable
+
+EXIT_DIFFERENT = 1
+"""Differences, problems found, or a plan that does not fulfil what was asked."""
+EXIT_ERROR = 2
+"""Wrong usage, or an error."""
+_EXIT_CLOSED_PIPE = 128 + 13
+"""What a shell reports for a program that SIGPIPE ended, which Python's is not."""
+
+
+class Settings:
+    """What the options that every command has say of its output."""
+
+    quiet = False
+    debug = False
+
+
+def reset() -> None:
+    """Begin a command: nothing quiet, and output that no character can break."""
+    Settings.quiet = Settings.debug = False
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def data(text: str) -> None:
+    """Print `text`, what was asked for, on stdout. Ends the program if nobody reads it any more."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _closed_pipe()
+
+
+def message(text: str) -> None:
+    """Print a line that is good to know on stderr, unless --quiet."""
+    if not Settings.quiet:
+        print(printable(text), file=sys.stderr)
+
+
+def error(problem: CheckpointError) -> int:
+    """Print an error on stderr, and its hint; return the exit status."""
+    print(f"ckpt: {_lines(problem.message)}", file=sys.stderr)
+    if problem.hint:
+        print(f"hint: {_lines(problem.hint)}", file=sys.stderr)
+    return EXIT_DIFFERENT if isinstance(problem, PlanError) else EXIT_ERROR
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that stdout is, or `None` if it is none."""
+    if not sys.stdout.isatty():
+        return None
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        return None
+
+
+def _lines(text: str) -> str:
+    return " ".join(printable(line) for line in text.splitlines())
+
+
+def _closed_pipe() -> NoReturn:
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())  # so that nothing complains at exit
+    raise SystemExit(_EXIT_CLOSED_PIPE)

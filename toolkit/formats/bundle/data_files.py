@@ -1,0 +1,128 @@
+"""The data files of a bundle: looked up when the index is read, opened when values are."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import FormatError, ReadError
+from toolkit.formats.bundle import naming
+from toolkit.formats.file import Identity, ReadFile, identity_of, stat_file
+from toolkit.formats.identify import LFS_POINTER, identify
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from toolkit.checkpoint import Place, Variable
+
+_MAX_NAMED = 5
+"""How many missing files a message names."""
+
+
+class DataFiles:
+    """The `num_shards` data files under `prefix`.
+
+    What tells each file from another is noted at once, because whoever replaces a checkpoint under a
+    reader must not make it pair the old index with new data.
+
+    Attributes:
+        index: The path of the index that they belong to.
+
+    Raises:
+        ReadError: Some are missing.
+    """
+
+    def __init__(self, prefix: str, num_shards: int) -> None:
+        self.index = naming.index_file(prefix)
+        self._prefix = prefix
+        self._num_shards = num_shards
+        self._files: dict[int, ReadFile] = {}
+        self._maps: dict[int, np.ndarray[Any, Any]] = {}
+        self._noted: list[Identity] = []
+        missing = []
+        for shard in range(num_shards):
+            path = naming.data_file(prefix, shard, num_shards)
+            try:
+                self._noted.append(identity_of(stat_file(path)))
+            except ReadError:
+                missing.append(path)
+                if len(missing) == _MAX_NAMED:
+                    break
+        if missing:
+            raise self._missing(missing)
+
+    def path(self, shard: int) -> str:
+        """Return the path of a data file."""
+        return naming.data_file(self._prefix, shard, self._num_shards)
+
+    def open(self, variable: Variable, place: Place) -> ReadFile:
+        """Return the open data file of `variable`, having checked that it holds all its bytes.
+
+        Raises:
+            FormatError: The entry names a data file that does not exist.
+            TruncatedError: The file ends before the bytes do.
+            ReadError: It cannot be opened, or is another than when the index was read.
+        """
+        shard = place.shard
+        if shard >= self._num_shards:
+            raise FormatError(
+                f"entry {variable.name!r}: number of its data file",
+                path=self.index,
+                expected=f"below {self._num_shards}",
+                found=shard,
+            )
+        file = self._files.get(shard)
+        if file is None:
+            file = ReadFile(self.path(shard))
+            if file.identity() != self._noted[shard]:
+                raise ReadError(
+                    f"{file.path}: changed after the index was read",
+                    path=file.path,
+                    hint="another program saves here: open the checkpoint again",
+                )
+            self._files[shard] = file
+        if place.offset + variable.nbytes > file.size:
+            if identify(file) is LFS_POINTER:
+                raise FormatError(LFS_POINTER.what, path=file.path, hint=LFS_POINTER.hint)
+        file.check_extent(place.offset, variable.nbytes)
+        return file
+
+    def mapped(self, variable: Variable, place: Place) -> np.ndarray[Any, Any]:
+        """Return the bytes of `variable` as a read-only view of its mapped data file.
+
+        Raises:
+            FormatError, TruncatedError, ReadError: As `open`.
+        """
+        import numpy as np
+
+        file = self.open(variable, place)
+        if not variable.nbytes:
+            return np.zeros(0, np.uint8)
+        data = self._maps.get(place.shard)
+        if data is None:
+            mapping = mmap.mmap(file.fileno(), file.size, prot=mmap.PROT_READ)
+            data = self._maps[place.shard] = np.frombuffer(mapping, np.uint8)
+        return data[place.offset : place.offset + variable.nbytes]
+
+    def close(self) -> None:
+        """Close the files. What was mapped stays mapped while it is used."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        self._maps.clear()
+
+    def _missing(self, paths: list[str]) -> ReadError:
+        names = ", ".join(os.path.basename(path) for path in paths)
+        others = [
+            os.path.basename(path)
+            for found in naming.existing_data_files(self._prefix).values()
+            for path in found
+        ]
+        beside = f"beside it: {', '.join(others[:_MAX_NAMED])}; " if others else ""
+        return ReadError(
+            f"{self.index}: its data is missing: "
+            f"expected {self._num_shards} data file{'s'[: self._num_shards > 1]}, no {names}",
+            path=paths[0],
+            hint=f"{beside}copy the data files to where the index is, they belong together",
+        )

@@ -1,0 +1,299 @@
+"""The protocol buffers of a bundle's index: its header and its entries.
+
+    value of key ""     08 01  1a 02 08 01
+                        │      └ version { producer: 1 }
+                        └ num_shards: 1
+
+    value of a name     08 01  12 08 12 02 08 03 12 02 08 02  18 01  20 40  28 18  35 xx xx xx xx
+                        │      └ shape, one `12 LEN 08 SIZE`  │      │      │      └ crc32c, masked
+                        └ dtype  a dimension                  │      │      └ size in bytes
+                                                              │      └ offset in the data file
+                                                              └ shard_id          (zeros left out)
+
+Entries as TensorFlow writes them are decoded here by hand, because an index has one for each variable
+and loading the protobuf runtime takes longer than listing 10,000 of them. Whatever else a protocol
+buffer may look like (fields in another order, unknown ones, slices) goes to that runtime.
+
+Source: tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/tensor_shape.proto.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+from toolkit import checksum, dtypes
+from toolkit.dtypes import DType
+from toolkit.formats.bundle.coding import CodingError, decode_varint, encode_varint
+
+MAX_DIMENSIONS = 254
+"""Source: tensorflow/core/framework/tensor_shape.h, MaxDimensions."""
+
+_WRITTEN_VERSION = b"\x1a\x02\x08\x01"
+"""A header's `version { producer: 1 }` (tensor_bundle.h, kTensorBundleVersion)."""
+_SHORTEST = 9
+"""Bytes of the entry of an empty tensor: `08 DTYPE 12 00`, with a dimension of 0 `12 02 12 00`, CRC."""
+_MAX_INT32 = (1 << 31) - 1
+_MAX_INT64 = (1 << 63) - 1
+
+
+class MessageError(ValueError):
+    """A message breaks a rule. The caller knows the file and the name and says so with them."""
+
+
+class Header(NamedTuple):
+    """What the entry under the empty key says of the whole bundle."""
+
+    num_shards: int
+    big_endian: bool
+    min_consumer: int
+
+
+class Entry(NamedTuple):
+    """One tensor: what it is, and where its bytes lie. `nbytes` agrees with dtype and shape.
+
+    The place of a `sliced` variable means nothing: its slices have entries of their own.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    nbytes: int
+    shard: int
+    offset: int
+    crc32c: int
+    sliced: bool = False
+
+
+def decode_header(value: bytes) -> Header:
+    """Return the header.
+
+    Raises:
+        MessageError: It is not one, or what it says cannot be.
+    """
+    if value[:1] == b"\x08" and value.endswith(_WRITTEN_VERSION):
+        num_shards, position = decode_varint(value, 1)
+        if value[position:] == _WRITTEN_VERSION and 0 < num_shards <= _MAX_INT32:
+            return Header(num_shards, big_endian=False, min_consumer=0)
+    message = _parse("BundleHeaderProto", value)
+    if message.num_shards <= 0:
+        raise MessageError(f"number of data files: expected 1 or more, got {message.num_shards}")
+    return Header(message.num_shards, message.endianness == 1, message.version.min_consumer)
+
+
+def encode_header(num_shards: int) -> bytes:
+    """Return the header as TensorFlow writes it: little endian, producer version 1."""
+    return b"\x08" + encode_varint(num_shards) + _WRITTEN_VERSION
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the entry as TensorFlow writes it."""
+    dims = b"".join(_length_delimited(2, _varint_field(1, size)) for size in entry.shape)
+    masked = checksum.mask(entry.crc32c)
+    return (
+        _varint_field(1, entry.dtype.number)
+        + _length_delimited(2, dims)
+        + _varint_field(3, entry.shard)
+        + _varint_field(4, entry.offset)
+        + _varint_field(5, entry.nbytes)
+        + (b"\x35" + masked.to_bytes(4, "little") if masked else b"")
+    )
+
+
+class EntryDecoder:
+    """Tells what tensor an entry is of. What it begins with, dtype and shape, is remembered: it recurs.
+
+    Where the bytes lie, most entries are never asked: `decode_entry` tells.
+    """
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, tuple[DType, tuple[int, ...], int, bytes]] = {}
+
+    def describe(self, value: bytes) -> tuple[DType, tuple[int, ...], int, bool]:
+        """Return dtype, shape and bytes of the tensor, and whether it lies in slices.
+
+        Raises:
+            MessageError: `value` is not an entry, or what it says cannot be.
+        """
+        if len(value) > _SHORTEST:
+            head = value[: value[3] + 4]
+            known = self._heads.get(head)
+            if known is None:
+                known = _decode_head(head)
+                if known is not None:
+                    self._heads[head] = known
+            if known is not None:
+                dtype, shape, nbytes, tail = known
+                if value.endswith(tail, 0, -4):
+                    return dtype, shape, nbytes, False
+        entry = decode_entry(value)
+        return entry.dtype, entry.shape, entry.nbytes, entry.sliced
+
+
+def decode_entry(value: bytes) -> Entry:
+    """Return the entry.
+
+    Raises:
+        MessageError: `value` is not one, or what it says cannot be.
+    """
+    try:
+        position = value[3] + 4
+        known = _decode_head(value[:position])
+        if known is None:
+            return _decode_any(value)
+        dtype, shape, nbytes, tail = known
+        shard = offset = 0
+        if value[position] == 0x18:
+            shard, position = decode_varint(value, position + 1)
+        if value[position] == 0x20:
+            offset, position = decode_varint(value, position + 1)
+        if value[position:-4] != tail or offset > _MAX_INT64 or shard > _MAX_INT32:
+            return _decode_any(value)
+    except (IndexError, CodingError):
+        return _decode_any(value)
+    crc = checksum.unmask(int.from_bytes(value[-4:], "little"))
+    return Entry(dtype, shape, nbytes, shard, offset, crc)
+
+
+def _decode_head(head: bytes) -> tuple[DType, tuple[int, ...], int, bytes] | None:
+    """Return dtype, shape, bytes, and how the entry must end before the four bytes of its CRC.
+
+    `None` where `head` is not as TensorFlow writes it, or the size cannot be told from it.
+    """
+    if len(head) < 4 or head[0] != 0x08 or head[1] > 0x7F or head[2] != 0x12 or head[3] > 0x7F:
+        return None
+    dtype = dtypes.BY_NUMBER.get(head[1])
+    if dtype is None or dtype.itemsize is None:
+        return None
+    shape = []
+    position = 4
+    while position < len(head):
+        end = position + 2 + head[position + 1]
+        if head[position] != 0x12 or end > len(head):
+            return None
+        size = 0
+        if end > position + 2:
+            if head[position + 2] != 0x08:
+                return None
+            size, after = decode_varint(head, position + 3)
+            if after != end:
+                return None
+        shape.append(size)
+        position = end
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes > _MAX_INT64 or len(shape) > MAX_DIMENSIONS:
+        return None
+    return dtype, tuple(shape), nbytes, _varint_field(5, nbytes) + b"\x35"
+
+
+def _decode_any(value: bytes) -> Entry:
+    """Return the entry, by way of the protobuf runtime, after checking all that it says."""
+    message = _parse("BundleEntryProto", value)
+    dtype = dtypes.BY_NUMBER.get(message.dtype)
+    if dtype is None:
+        raise MessageError(f"dtype: expected one of TensorFlow's, got number {message.dtype}")
+    shape = tuple(dim.size for dim in message.shape.dim)
+    if message.shape.unknown_rank:
+        raise MessageError("shape: expected known dimensions, got an unknown rank")
+    if len(shape) > MAX_DIMENSIONS:
+        raise MessageError(f"shape: expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
+    if any(size < 0 for size in shape):
+        raise MessageError(f"shape: expected sizes of 0 or more, got {shape}")
+    num_elements = math.prod(shape)
+    if num_elements * (dtype.itemsize or 1) > _MAX_INT64:
+        raise MessageError(f"shape: expected less than 2**63 bytes, got {shape} of {dtype}")
+    crc = checksum.unmask(message.crc32c)
+    if message.slices:
+        return Entry(dtype, shape, num_elements * (dtype.itemsize or 0), 0, 0, crc, sliced=True)
+    if message.shard_id < 0 or message.offset < 0 or message.size < 0:
+        raise MessageError(
+            "expected shard, offset and size of 0 or more, "
+            f"got {message.shard_id}, {message.offset} and {message.size}"
+        )
+    if dtype.itemsize is not None and message.size != num_elements * dtype.itemsize:
+        raise MessageError(
+            f"size: expected {num_elements * dtype.itemsize} bytes for {dtype} {shape}, "
+            f"got {message.size}"
+        )
+    return Entry(dtype, shape, message.size, message.shard_id, message.offset, crc)
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    """Return a field of wire type 0; nothing for zero, as proto3 leaves it out."""
+    return bytes([number << 3]) + encode_varint(value) if value else b""
+
+
+def _length_delimited(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + encode_varint(len(data)) + data
+
+
+def _parse(name: str, data: bytes) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        return message_class(name).FromString(data)
+    except DecodeError as error:
+        raise MessageError(f"not a {name}: {error}") from error
+
+
+# Message: fields as (name, number, type[, repeated]). Only what is needed is named; the runtime
+# keeps the rest as unknown fields.
+_SCHEMA: dict[str, list[tuple[str, int, str] | tuple[str, int, str, bool]]] = {
+    "VersionDef": [("producer", 1, "int32"), ("min_consumer", 2, "int32")],
+    "BundleHeaderProto": [
+        ("num_shards", 1, "int32"),
+        ("endianness", 2, "int32"),
+        ("version", 3, "VersionDef"),
+    ],
+    "Dim": [("size", 1, "int64")],
+    "TensorShapeProto": [("dim", 2, "Dim", True), ("unknown_rank", 3, "bool")],
+    "Extent": [("start", 1, "int64"), ("length", 2, "int64")],
+    "TensorSliceProto": [("extent", 1, "Extent", True)],
+    "BundleEntryProto": [
+        ("dtype", 1, "int32"),
+        ("shape", 2, "TensorShapeProto"),
+        ("shard_id", 3, "int32"),
+        ("offset", 4, "int64"),
+        ("size", 5, "int64"),
+        ("crc32c", 6, "fixed32"),
+        ("slices", 7, "TensorSliceProto", True),
+    ],
+    "CheckpointState": [
+        ("model_checkpoint_path", 1, "string"),
+        ("all_model_checkpoint_paths", 2, "string", True),
+        ("all_model_checkpoint_timestamps", 3, "double", True),
+        ("last_preserved_timestamp", 4, "double"),
+    ],
+}
+
+
+@functools.cache
+def message_class(name: str) -> Any:
+    """Return the protobuf class of one of TensorFlow's messages."""
+    from google.protobuf import message_factory
+
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"toolkit.{name}"))
+
+
+@functools.cache
+def _pool() -> Any:
+    """Return a pool of the toolkit's own: TensorFlow registers the same messages in the default."""
+    from google.protobuf import descriptor_pb2, descriptor_pool
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="checkpoint_toolkit.proto", package="toolkit", syntax="proto3"
+    )
+    for message_name, fields in _SCHEMA.items():
+        message = file.message_type.add(name=message_name)
+        for field_name, number, kind, *repeated in fields:
+            field = message.field.add(name=field_name, number=number)
+            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            if kind in _SCHEMA:
+                field.type = kinds.TYPE_MESSAGE
+                field.type_name = f".toolkit.{kind}"
+            else:
+                field.type = getattr(kinds, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return pool

@@ -1,0 +1,58 @@
+"""The names of a checkpoint's files.
+
+    run/model.ckpt-100.index                     the index
+    run/model.ckpt-100.data-00000-of-00002       data file 0 of 2
+    run/model.ckpt-100.meta                      the graph (written by a Saver; no values)
+    └──── prefix ────┘
+
+Source: tensorflow/core/util/tensor_bundle/naming.cc.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+INDEX = ".index"
+META = ".meta"
+_DATA = re.compile(r"(?s)(.*)\.data-(\d{5,})-of-(\d{5,})")
+
+
+def index_file(prefix: str) -> str:
+    """Return the path of the index of the checkpoint at `prefix`."""
+    return prefix + INDEX
+
+
+def data_file(prefix: str, shard: int, num_shards: int) -> str:
+    """Return the path of data file `shard` of `num_shards`; five digits widen past 99999."""
+    return f"{prefix}.data-{shard:05d}-of-{num_shards:05d}"
+
+
+def parse_data_file(path: str) -> tuple[str, int, int] | None:
+    """Return prefix, shard and number of shards of a data file's path; `None` if it is not one."""
+    match = _DATA.fullmatch(path)
+    return match and (match[1], int(match[2]), int(match[3]))
+
+
+def prefix_of(path: str) -> str | None:
+    """Return the prefix that the path of an index, data or meta file belongs to, or `None`."""
+    for suffix in (INDEX, META):
+        if path.endswith(suffix):
+            return path.removesuffix(suffix)
+    parsed = parse_data_file(path)
+    return parsed and parsed[0]
+
+
+def existing_data_files(prefix: str) -> dict[int, list[str]]:
+    """Return the paths of the data files that bear this prefix, by the number of shards they tell."""
+    directory, base = os.path.split(prefix)
+    found: dict[int, list[str]] = {}
+    try:
+        entries = sorted(os.listdir(directory or "."))
+    except OSError:
+        return found
+    for entry in entries:
+        parsed = parse_data_file(entry)
+        if parsed and parsed[0] == base:
+            found.setdefault(parsed[2], []).append(os.path.join(directory, entry))
+    return found

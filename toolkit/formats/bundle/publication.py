@@ -1,0 +1,72 @@
+"""Publishing a bundle: which of its files points at which, and under what names they are placed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from toolkit.errors import PublishError, UsageError
+from toolkit.formats.bundle import naming
+from toolkit.publish import Publication, exists
+
+
+def publish_bundle(
+    prefix: str,
+    write: Callable[[str, int], None],
+    *,
+    check: Callable[[str], None],
+    force: bool = False,
+    sync: bool = True,
+) -> None:
+    """Write a bundle and give it the name `prefix`, all at once.
+
+    Args:
+        prefix: The path without `.index`.
+        write: Called with a staged prefix and the number of data files that the bundle must have;
+            writes the index, the data files and, if it likes, a meta file.
+        check: Called with the staged prefix when all is on disk; raises if it is not as it should be.
+        force: Replace the bundle of this name. The new one gets another number of data files than
+            any that is there, so that none of its files takes an old file's name and no reader can
+            pair an old index with new data.
+        sync: Make it survive a power loss.
+
+    Raises:
+        UsageError: `prefix` cannot be one.
+        PublishError: It exists, or the system refuses something. What was there before is there still.
+    """
+    _check_prefix(prefix)
+    base = os.path.basename(prefix)
+    meta = prefix + naming.META
+    with Publication(naming.index_file(prefix), force=force, sync=sync) as publication:
+        existing = naming.existing_data_files(prefix)
+        if not force:
+            for path in [*sum(existing.values(), []), *([meta] if os.path.lexists(meta) else [])]:
+                raise exists(path)
+        num_shards = min(set(range(1, len(existing) + 2)) - set(existing))
+        write(publication.staged(base), num_shards)
+        writes_meta = os.path.lexists(publication.staged(base + naming.META))
+        replaced = sum(existing.values(), [])
+        if os.path.lexists(meta) and not writes_meta:
+            replaced.append(meta)
+        publication.publish(
+            check=lambda: check(publication.staged(base)),
+            accompanying=[base + naming.META] if writes_meta else [],
+            replaced=replaced,
+        )
+
+
+def _check_prefix(prefix: str) -> None:
+    owner = naming.prefix_of(prefix)
+    if owner is not None:
+        raise UsageError(
+            f"{prefix}: names one file of a checkpoint, not its prefix", hint=f"write to {owner}"
+        )
+    if not os.path.basename(prefix) or os.path.isdir(prefix):
+        raise UsageError(
+            f"{prefix}: is a directory, not the prefix of a checkpoint",
+            hint=f"write to {os.path.join(prefix, 'model.ckpt')}",
+        )
+    if os.path.lexists(prefix):
+        raise PublishError(
+            f"{prefix}: a file of this name exists", path=prefix, hint="choose another prefix"
+        )

@@ -1,0 +1,141 @@
+"""Reading a V2 bundle, TensorFlow's checkpoint format: an index, and data files that it points into.
+
+Opening a bundle reads the footer and the index block of its index, and the header, and looks up its
+data files. Entries are decoded when they are asked for, values when a variable is.
+
+Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleReader.
+"""
+
+from __future__ import annotations
+
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import FormatError, ReadError, UnsupportedError
+from toolkit.formats.bundle import naming
+from toolkit.formats.bundle.data_files import DataFiles
+from toolkit.formats.bundle.messages import EntryDecoder, Header, MessageError, decode_header
+from toolkit.formats.bundle.table import Table
+from toolkit.formats.bundle.values import BundleValues, SlicedValues
+from toolkit.formats.file import ReadFile, identity_of, stat_file
+from toolkit.names import decode_name, encode_name
+
+_HEADER_KEY = b""
+_READER_VERSION = 1
+"""The version of the format that is read (tensor_bundle.h, kTensorBundleVersion)."""
+_SLICE_KEY = b"\0"
+"""How the keys of a partitioned variable's slices begin (saved_tensor_slice_util.cc)."""
+_MAX_ATTEMPTS = 5
+"""How often a bundle that is replaced while it is opened is opened anew."""
+
+
+class BundleCheckpoint(Checkpoint):
+    """A V2 bundle.
+
+    Attributes:
+        num_shards: How many data files it has.
+
+    Args:
+        prefix: The path without `.index`.
+
+    Raises:
+        ReadError: The index or a data file is missing or cannot be opened.
+        FormatError: The index breaks a rule.
+    """
+
+    format = "tensorflow-v2"
+
+    def __init__(self, prefix: str) -> None:
+        self.path = prefix
+        for _ in range(_MAX_ATTEMPTS):
+            self._index = ReadFile(naming.index_file(prefix))
+            self._table = Table(self._index)
+            self.num_shards = self._read_header().num_shards
+            try:
+                self._data = DataFiles(prefix, self.num_shards)
+            except ReadError:
+                if self._is_current():
+                    raise
+            else:
+                if self._is_current():
+                    break
+        else:
+            raise ReadError(
+                f"{self._index.path}: replaced again and again while it was opened",
+                path=self._index.path,
+                hint="another program saves here: wait until it is done",
+            )
+        self._decoder = EntryDecoder()
+        self._values = BundleValues(self._data)
+        self._sliced_values = SlicedValues(prefix)
+        self._has_slices = False
+        self._variables: dict[str, Variable] | None = None
+
+    def find(self, name: str) -> Variable | None:
+        if self._variables is not None:
+            return self._variables.get(name)
+        key = encode_name(name)
+        if key == _HEADER_KEY:
+            return None
+        if key.startswith(_SLICE_KEY):
+            return self.variables().get(name)
+        value = self._table.get(key)
+        return None if value is None else self._variable(key, value)
+
+    def variables(self) -> dict[str, Variable]:
+        if self._variables is None:
+            variables = {}
+            for entries in self._table.blocks():
+                for key, value in entries:
+                    if key:
+                        variable = self._variable(key, value)
+                        variables[variable.name] = variable
+            # A name may begin with NUL; only beside a partitioned variable is it a slice's key.
+            if self._has_slices:
+                variables = {n: v for n, v in variables.items() if not n.startswith("\0")}
+            self._variables = variables
+        return self._variables
+
+    def files(self) -> list[str]:
+        return [self._index.path, *(self._data.path(shard) for shard in range(self.num_shards))]
+
+    def describe(self) -> str:
+        files = "1 data file" if self.num_shards == 1 else f"{self.num_shards} data files"
+        return f"TensorFlow checkpoint (V2), {files}"
+
+    def close(self) -> None:
+        self._index.close()
+        self._data.close()
+
+    def _is_current(self) -> bool:
+        """Return whether the index that was read is still the one under its name."""
+        return identity_of(stat_file(self._index.path)) == self._index.identity()
+
+    def _variable(self, key: bytes, value: bytes) -> Variable:
+        name = decode_name(key)
+        try:
+            dtype, shape, nbytes, sliced = self._decoder.describe(value)
+        except MessageError as error:
+            raise FormatError(f"entry {name!r}: {error}", path=self._index.path) from error
+        if sliced:
+            self._has_slices = True
+            return Variable(name, dtype, shape, nbytes, self._sliced_values, value)
+        return Variable(name, dtype, shape, nbytes, self._values, value)
+
+    def _read_header(self) -> Header:
+        path = self._index.path
+        value = self._table.get(_HEADER_KEY)
+        if value is None:
+            raise FormatError("the table has no header of a checkpoint", path=path)
+        try:
+            header = decode_header(value)
+        except MessageError as error:
+            raise FormatError(f"header: {error}", path=path) from error
+        if header.min_consumer > _READER_VERSION:
+            raise UnsupportedError(
+                "version of the format",
+                path=path,
+                expected=f"at most {_READER_VERSION}",
+                found=header.min_consumer,
+            )
+        if header.big_endian:
+            raise UnsupportedError("byte order", path=path, expected="little endian", found="big")
+        return header

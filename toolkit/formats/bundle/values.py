@@ -1,0 +1,142 @@
+"""The values of a bundle's variables: mapped as a view, or read in chunks, checked either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from toolkit import checksum
+from toolkit.checkpoint import Place, Variable
+from toolkit.errors import ChecksumError, FormatError, UnsupportedError
+from toolkit.formats.bundle import naming
+from toolkit.formats.bundle.data_files import DataFiles
+from toolkit.formats.bundle.messages import MessageError, decode_entry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class BundleValues:
+    """The source of the variables that lie in one piece in the data files `data`."""
+
+    def __init__(self, data: DataFiles) -> None:
+        self._data = data
+
+    def place(self, variable: Variable) -> Place:
+        """Implement `Variable.place`: the token of a variable is its entry."""
+        try:
+            entry = decode_entry(variable.token)
+        except MessageError as error:
+            raise FormatError(f"entry {variable.name!r}: {error}", path=self._data.index) from error
+        return Place(entry.shard, entry.offset, entry.crc32c)
+
+    def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
+        """Implement `Variable.read`."""
+        import numpy as np
+
+        self._check_kind(variable)
+        place = variable.place
+        raw = self._data.mapped(variable, place)
+        if variable.dtype.kind == "string":
+            array = np.empty(variable.num_elements, object)
+            array[:], computed = self._strings(variable, place, raw)
+            if verify:
+                self._compare(variable, place, computed)
+        else:
+            if verify:
+                self._compare(variable, place, checksum.crc32c(raw))
+            array = raw.view(variable.dtype.numpy)
+        array = array.reshape(variable.shape)
+        array.flags.writeable = False
+        return array
+
+    def chunks(
+        self, variable: Variable, *, max_bytes: int, verify: bool
+    ) -> Iterator[np.ndarray[Any, Any]]:
+        """Implement `Variable.chunks`."""
+        import numpy as np
+
+        from toolkit.formats.bundle.strings import StringChecksum, StringsError
+
+        self._check_kind(variable)
+        place = variable.place
+        file = self._data.open(variable, place)
+        step = max(max_bytes - max_bytes % (variable.dtype.itemsize or 1), 1)
+        buffer = np.empty(min(step, variable.nbytes), np.uint8)
+        try:
+            check = checksum.Running()
+            if verify and variable.dtype.kind == "string":
+                check = StringChecksum(variable.num_elements, variable.nbytes)
+            for start in range(0, variable.nbytes, step):
+                chunk = buffer[: min(step, variable.nbytes - start)]
+                file.read_into(chunk, place.offset + start)
+                if verify:
+                    check.update(chunk)
+                yield chunk
+            if verify:
+                self._compare(variable, place, check.finish())
+        except StringsError as error:
+            raise self._bad_strings(variable, place, error) from error
+
+    def _strings(
+        self, variable: Variable, place: Place, raw: np.ndarray[Any, Any]
+    ) -> tuple[list[bytes], int]:
+        from toolkit.formats.bundle import strings
+
+        try:
+            return strings.decode(raw, variable.num_elements)
+        except strings.StringsError as error:
+            raise self._bad_strings(variable, place, error) from error
+
+    def _check_kind(self, variable: Variable) -> None:
+        if variable.dtype.kind == "handle":
+            raise UnsupportedError(
+                f"{variable.name!r} is of dtype {variable.dtype}, which has no plain values",
+                path=self._data.index,
+            )
+
+    def _compare(self, variable: Variable, place: Place, computed: int) -> None:
+        if place.crc32c is not None and computed != place.crc32c:
+            raise ChecksumError(
+                repr(variable.name),
+                path=self._data.path(place.shard),
+                offset=place.offset,
+                stored=place.crc32c,
+                computed=computed,
+            )
+
+    def _bad_strings(self, variable: Variable, place: Place, error: ValueError) -> FormatError:
+        return FormatError(
+            f"strings of {variable.name!r}: {error}",
+            path=self._data.path(place.shard),
+            offset=place.offset,
+            hint="the file is damaged: take it from a backup, or use an earlier checkpoint",
+        )
+
+
+class SlicedValues:
+    """The source of partitioned variables, whose bytes lie in slices under keys of their own."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def place(self, variable: Variable) -> Place:
+        """Return a place that says nothing: each slice has its own."""
+        return Place(-1, 0, None)
+
+    def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
+        """Refuse: slices are not assembled."""
+        raise self._refusal(variable)
+
+    def chunks(
+        self, variable: Variable, *, max_bytes: int, verify: bool
+    ) -> Iterator[np.ndarray[Any, Any]]:
+        """Refuse: slices are not assembled."""
+        raise self._refusal(variable)
+
+    def _refusal(self, variable: Variable) -> UnsupportedError:
+        return UnsupportedError(
+            f"{variable.name!r} is a partitioned variable, stored in slices",
+            path=naming.index_file(self._prefix),
+            hint="restore it with TensorFlow and save it unpartitioned",
+        )

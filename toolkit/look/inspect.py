@@ -1,0 +1,135 @@
+"""What is in a checkpoint: its variables by role, with totals, and bytes by scope."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.roles import Kind, Role, assign
+from toolkit.selection import select
+
+Sort = Literal["name", "bytes", "order"]
+KINDS: tuple[Kind, ...] = ("weight", "slot", "moving_average", "counter", "metadata")
+
+
+class Totals(NamedTuple):
+    """How many variables, how many elements they have together, and bytes."""
+
+    num_variables: int
+    num_elements: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The variables of a checkpoint that were asked for, and what they come to.
+
+    Attributes:
+        checkpoint: Where they are.
+        variables: In the order that was asked for.
+        roles: The role of each, by name.
+    """
+
+    checkpoint: Checkpoint
+    variables: list[Variable]
+    roles: dict[str, Role]
+
+    @cached_property
+    def by_kind(self) -> dict[Kind, list[Variable]]:
+        """The variables of each role, in their order; every role has a list."""
+        kinds: dict[Kind, list[Variable]] = {kind: [] for kind in KINDS}
+        for variable in self.variables:
+            kinds[self.roles[variable.name].kind].append(variable)
+        return kinds
+
+    @property
+    def totals(self) -> Totals:
+        """Of all variables. Their elements are not all parameters: `num_parameters` tells those."""
+        return totals_of(self.variables)
+
+    @property
+    def num_parameters(self) -> int:
+        """The elements of all weights."""
+        return totals_of(self.by_kind["weight"]).num_elements
+
+    @property
+    def by_scope(self) -> dict[str, tuple[int, int]]:
+        """Variables and bytes in each scope, the largest first.
+
+        Scopes are told apart at the first depth where there is more than one.
+        """
+        metadata = {variable.name for variable in self.by_kind["metadata"]}
+        variables = [v for v in self.variables if v.name not in metadata]
+        start = len(_common_scope([v.name for v in variables]))
+        scopes: dict[str, list[int]] = {}
+        for variable in variables:
+            name = variable.name
+            end = name.find("/", start)
+            if end > 0:
+                totals = scopes.get(name[:end])
+                if totals is None:
+                    totals = scopes[name[:end]] = [0, 0]
+                totals[0] += 1
+                totals[1] += variable.nbytes
+        ordered = sorted(scopes.items(), key=lambda item: -item[1][1])
+        return {scope: (count, nbytes) for scope, (count, nbytes) in ordered}
+
+
+def inspect(
+    checkpoint: Checkpoint,
+    patterns: Iterable[str] = (),
+    *,
+    exclude: Iterable[str] = (),
+    sort: Sort = "name",
+) -> Summary:
+    """Return what is in `checkpoint`. Nothing but its index is read.
+
+    Args:
+        checkpoint: An open checkpoint.
+        patterns: Which variables; slots come along with theirs. Without any, all.
+        exclude: Which to leave out.
+        sort: By `name`; by `bytes`, the largest first; or in the `order` of their bytes in the files.
+
+    Raises:
+        VariableNotFoundError: A pattern matches nothing.
+        UsageError: A pattern cannot be read.
+        FormatError: The index breaks a rule.
+    """
+    everything = checkpoint.variables()
+    roles = assign(everything)
+    patterns, exclude = list(patterns), list(exclude)
+    if patterns or exclude:
+        chosen = select(roles, patterns, exclude, where=checkpoint.path, follow=True)
+        variables = [everything[name] for name in chosen]
+    else:
+        variables = list(everything.values())
+    if sort == "bytes":
+        variables.sort(key=lambda v: -v.nbytes)
+    elif sort == "order":
+        variables.sort(key=lambda v: v.place[:2])
+    return Summary(checkpoint, variables, roles)
+
+
+def totals_of(variables: Sequence[Variable]) -> Totals:
+    """Return what `variables` come to."""
+    shapes = Counter([v.shape for v in variables])
+    num_elements = sum(math.prod(shape) * count for shape, count in shapes.items())
+    return Totals(len(variables), num_elements, sum([v.nbytes for v in variables]))
+
+
+def _common_scope(names: list[str]) -> str:
+    """Return the scope, with its `/`, that all names share as far down as it does not branch."""
+    if not names:
+        return ""
+    low, high = min(names), max(names)
+    common = ""
+    for a, b in zip(low.split("/")[:-1], high.split("/")[:-1], strict=False):
+        if a != b:
+            break
+        common += a + "/"
+    return common

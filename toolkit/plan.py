@@ -1,0 +1,190 @@
+"""The plan: for every variable what will be done, from what, and why. Pure data.
+
+Whoever makes a plan (a restore, a reinitialization, an export) fills in verdicts; whoever carries it
+out does what they say. Nothing here reads a file or knows TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from toolkit import names
+from toolkit.errors import PlanError, VariableNotFoundError
+from toolkit.names import printable
+
+Action = Literal[
+    "restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What will be done with one variable.
+
+    Attributes:
+        name: The variable, as it will be called.
+        action: What happens: `restore` its value from a checkpoint, `initialize` it, `copy` another's
+            value, restore the `overlap` of two shapes, `keep` it, `cast` it and so on.
+        source: Where the value comes from: a variable's name, `PATH::NAME`, or `None`.
+        reason: Why, in a few words.
+        dtype: TensorFlow's name of its dtype.
+        shape: Its shape.
+        initializer: The SPEC that fills it, where one does that is known by name.
+        problem: Why this cannot be done, or `None`.
+        hint: What to type to solve the problem.
+    """
+
+    name: str
+    action: Action
+    source: str | None
+    reason: str
+    dtype: str
+    shape: tuple[int, ...]
+    initializer: str | None = None
+    problem: str | None = None
+    hint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as JSON has it; `initializer`, `problem` and `hint` where there are any."""
+        document: dict[str, Any] = {
+            "name": self.name,
+            "action": self.action,
+            "source": self.source,
+            "reason": self.reason,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+        }
+        for key in ("initializer", "problem", "hint"):
+            if (value := getattr(self, key)) is not None:
+                document[key] = value
+        return document
+
+
+class Plan:
+    """Verdicts, in the order of the target's variables.
+
+    `str(plan)` is a table in plain text; `len`, iteration and `plan[name]` give the verdicts.
+
+    Attributes:
+        verdicts: One for each variable of the target.
+        unused: Names in the checkpoint that nothing takes.
+        seed: What random values are drawn from, if any are.
+    """
+
+    def __init__(
+        self,
+        verdicts: Iterable[Verdict],
+        *,
+        unused: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> None:
+        self.verdicts = tuple(verdicts)
+        self.unused = tuple(unused)
+        self.seed = seed
+        self._by_name = {verdict.name: verdict for verdict in self.verdicts}
+
+    @property
+    def problems(self) -> tuple[Verdict, ...]:
+        """The verdicts that cannot be carried out."""
+        return tuple(verdict for verdict in self.verdicts if verdict.problem is not None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every verdict can be carried out."""
+        return not self.problems
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+    def __getitem__(self, name: str) -> Verdict:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise VariableNotFoundError(
+                name, where="the plan", suggestions=names.nearest(name, self._by_name)
+            ) from None
+
+    def explain(self, name: str) -> str:
+        """Return in a sentence what happens to the variable `name`, and why.
+
+        Raises:
+            VariableNotFoundError: The plan has no such variable.
+        """
+        verdict = self[name]
+        source = f" from {verdict.source}" if verdict.source else ""
+        text = f"{name}: {verdict.action}{source}: {verdict.reason}"
+        if verdict.problem is not None:
+            text += f"; it cannot be done: {verdict.problem}"
+        return text + (f" (hint: {verdict.hint})" if verdict.hint else "")
+
+    def summary(self) -> str:
+        """Return how many variables meet which fate: `4 restore, 2 initialize, 1 unused`."""
+        counts = Counter(verdict.action for verdict in self.verdicts if verdict.problem is None)
+        parts = [f"{count} {action}" for action, count in counts.items()]
+        if self.problems:
+            parts.append(f"{len(self.problems)} impossible")
+        if self.unused:
+            parts.append(f"{len(self.unused)} unused in the checkpoint")
+        return ", ".join(parts) or "nothing to do"
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Return action, variable with dtype and shape, source, and reason of each, safe to print."""
+        return [
+            (
+                "cannot" if verdict.problem is not None else verdict.action,
+                printable(f"{verdict.name} {verdict.dtype} {verdict.shape}"),
+                printable(verdict.source or "-"),
+                printable(verdict.problem or verdict.reason),
+            )
+            for verdict in self.verdicts
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+        lines = [
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+            for row in rows
+        ]
+        lines += [f"unused  {printable(name)}" for name in self.unused]
+        return "\n".join([*lines, self.summary()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as the commands' JSON has it: `plan`, `unused`, `ok`, and `seed` if any."""
+        document: dict[str, Any] = {
+            "plan": [verdict.to_dict() for verdict in self.verdicts],
+            "unused": list(self.unused),
+            "ok": self.ok,
+        }
+        if self.seed is not None:
+            document["seed"] = self.seed
+        return document
+
+    def to_json(self) -> str:
+        """Return the plan as a JSON document."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+
+    def check(self) -> None:
+        """Raise unless the plan can be carried out.
+
+        Raises:
+            PlanError: Some verdicts cannot; it names the first, and has all.
+        """
+        if self.problems:
+            self._fail()
+
+    def _fail(self) -> NoReturn:
+        problems = self.problems
+        named = "; ".join(f"{verdict.name}: {verdict.problem}" for verdict in problems[:3])
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        hints = dict.fromkeys(verdict.hint for verdict in problems if verdict.hint)
+        raise PlanError(
+            f"{len(problems)} of {len(self.verdicts)} variables cannot be given a value: {named}{more}",
+            plan=self,
+            verdicts=problems,
+            hint=next(iter(hints), None),
+        )

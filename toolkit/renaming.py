@@ -1,0 +1,111 @@
+"""`OLD=NEW`: what variables are called elsewhere.
+
+OLD and NEW are names, or scopes (everything under OLD moves under NEW), or `re:…` with `\\1` in NEW for
+what its groups matched. Slots and moving averages follow their variable: with `net=backbone`, the slot
+`training/net/w/Adam` becomes `training/backbone/w/Adam`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from toolkit.errors import UsageError
+from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role
+from toolkit.selection import Pattern, compile_regex, not_found
+
+
+def parse(rule: str) -> tuple[str, str]:
+    """Return OLD and NEW of `OLD=NEW`. A regular expression may hold `=`, what follows the last is NEW.
+
+    Raises:
+        UsageError: There is no `=`, or one side is empty.
+    """
+    old, found, new = rule.rpartition("=") if rule.startswith("re:") else rule.partition("=")
+    if not found or not old.removeprefix("re:").strip("/") or not new.strip("/"):
+        raise UsageError(f"{rule!r}: not a rename", hint="write OLD=NEW: --rename net=backbone")
+    return old, new
+
+
+def rename(
+    roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where: str
+) -> dict[str, str]:
+    """Return the new name of every variable, also of those that keep theirs, in the order of `roles`.
+
+    Args:
+        roles: The variables there are.
+        rules: Pairs OLD, NEW, applied in order, each to the names as they are then.
+        where: What is renamed, for messages.
+
+    Raises:
+        VariableNotFoundError: An OLD matches nothing.
+        UsageError: A rule cannot be read, or two variables would have one name.
+    """
+    current = {name: name for name in roles}
+    for old, new in rules:
+        now = {current[name]: role for name, role in roles.items()}
+        renamed = _apply(old, new, now, where)
+        moved = {
+            name: renamed.get(current[name]) or _follow(name, roles, current, renamed)
+            for name in roles
+        }
+        taken: dict[str, str] = {}
+        for name, target in moved.items():
+            if target in taken:
+                raise UsageError(
+                    f"{old}={new}: {taken[target]} and {name} would both be called {target}",
+                    hint="rename one of them to something else",
+                )
+            taken[target] = name
+        current = moved
+    return current
+
+
+def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[str, str]:
+    """Return the new names of the variables that OLD itself means."""
+    renamed = {}
+    if old.startswith("re:"):
+        regex = compile_regex(old.removeprefix("re:"))
+        for name in roles:
+            try:
+                target = regex.sub(new, name)
+            except (re.error, IndexError) as error:
+                raise UsageError(f"{old}={new}: {error}") from error
+            if regex.search(name):
+                if not target:
+                    raise UsageError(f"{old}={new}: leaves nothing of the name {name}")
+                renamed[name] = target
+    else:
+        scope, target_scope = old.rstrip("/"), new.rstrip("/")
+        pattern = Pattern(old, {old})
+        renamed = {
+            name: target_scope + name[len(scope) :]
+            for name, role in roles.items()
+            if pattern.matches(name, role)
+        }
+    if not renamed:
+        raise not_found(old, roles, where=where)
+    return renamed
+
+
+def _follow(
+    name: str, roles: Mapping[str, Role], current: Mapping[str, str], renamed: Mapping[str, str]
+) -> str:
+    """Return what `name` is called when only the variable that it belongs to was meant."""
+    owner = roles[name].of
+    if owner is None:
+        return current[name]
+    before = current[owner]
+    after = renamed.get(before) or _follow(owner, roles, current, renamed)
+    return _with_owner(current[name], before, after)
+
+
+def _with_owner(name: str, before: str, after: str) -> str:
+    """Return the slot of `before` as the slot of `after`: `[SCOPE/]before/SLOT`, or an object's key."""
+    before_key, after_key = (key.removesuffix(ATTRIBUTE) + OBJECT_SLOT for key in (before, after))
+    if name.startswith(before_key):
+        return after_key + name.removeprefix(before_key)
+    head, _, slot = name.rpartition("/")
+    if not head.endswith(before):  # renamed apart from its variable, by a rule of its own
+        return name
+    return f"{head.removesuffix(before)}{after}/{slot}"

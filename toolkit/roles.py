@@ -1,0 +1,128 @@
+"""What a variable is for, told by names and shapes: a weight, or something an optimizer keeps.
+
+TensorFlow's optimizers name a slot after its variable: `[SCOPE/]VAR/SLOT[_n]`, with VAR's shape.
+`training/net/w/Adam_1` is a slot of `net/w` where the optimizer was made in the scope `training`.
+Moving averages are named in the same way.
+
+Source: tensorflow/python/training (slot_creator.py, optimizer.py, moving_averages.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol
+
+from toolkit.dtypes import DType
+
+Kind = Literal["weight", "slot", "moving_average", "counter", "metadata"]
+
+
+class Described(Protocol):
+    """Something with a dtype and a shape: a checkpoint's variable, or a graph's."""
+
+    @property
+    def dtype(self) -> DType: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class Role(NamedTuple):
+    """What a variable is for.
+
+    Attributes:
+        kind: `weight`; `slot` or `moving_average` of the variable `of`; `counter`, a scalar that
+            counts steps; `metadata`, which is not a value of the model at all.
+        of: The variable that a slot or moving average belongs to.
+    """
+
+    kind: Kind
+    of: str | None = None
+
+
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+"""The key that object-based checkpoints have (tensorflow/python/checkpoint/checkpoint.py)."""
+ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
+"""How the keys of variables end in them (tensorflow/python/checkpoint/trackable_view.py)."""
+OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
+"""What stands between the key of a variable and of its slot in them (graph_view.py)."""
+
+_WEIGHT = Role("weight")
+_COUNTER = Role("counter")
+_METADATA = Role("metadata")
+_BETA_POWER = re.compile(r"(.*/)?beta[12]_power(_\d+)?")
+_AVERAGE = re.compile(r"ExponentialMovingAverage(_\d+)?")
+
+
+def assign(variables: Mapping[str, Described]) -> dict[str, Role]:
+    """Return the role of each variable, in the order of `variables`."""
+    roles = {}
+    find = variables.get
+    for name, variable in variables.items():
+        shape = variable.shape
+        cut = name.rfind("/")
+        owner = name[:cut] if cut > 0 else ""
+        while owner and ((found := find(owner)) is None or found.shape != shape):
+            owner = owner.partition("/")[2]
+        if owner:
+            is_average = _AVERAGE.fullmatch(name, cut + 1)
+            roles[name] = Role("moving_average" if is_average else "slot", owner)
+        elif not shape or "." in name:
+            roles[name] = _other(name, variable, variables)
+        else:
+            roles[name] = _WEIGHT
+    return roles
+
+
+def _other(name: str, variable: Described, variables: Mapping[str, Described]) -> Role:
+    """Return the role of what is not named like a slot: of scalars, and of keys of object graphs."""
+    if name == OBJECT_GRAPH:
+        return _METADATA
+    if name.endswith(ATTRIBUTE):
+        owner, found, _ = name.partition(OBJECT_SLOT)
+        if found and owner + ATTRIBUTE in variables:
+            return Role("slot", owner + ATTRIBUTE)
+    if not variable.shape and (variable.dtype.kind == "int" or _BETA_POWER.fullmatch(name)):
+        return _COUNTER
+    return _WEIGHT
+
+
+def followers(roles: Mapping[str, Role]) -> dict[str, list[str]]:
+    """Return, for each variable that has any, the slots and moving averages that belong to it."""
+    found: dict[str, list[str]] = {}
+    for name, role in roles.items():
+        if role.of is not None:
+            found.setdefault(role.of, []).append(name)
+    return found
+
+
+def is_object_based(variables: Mapping[str, object]) -> bool:
+    """Return whether these are the keys of an object-based (TF2) checkpoint."""
+    return OBJECT_GRAPH in variables
+
+
+# The initial values that TensorFlow's optimizers give their slots where it is not zero. The names are
+# those that the optimizers have by default; `_1` is an optimizer's second slot of a variable.
+_SLOT_VALUES = {
+    "Adagrad": 0.1,
+    "AdagradDA_1": 0.1,
+    "ProximalAdagrad": 0.1,
+    "Ftrl": 0.1,
+    "RMSProp": 1.0,
+}
+_ZERO_SLOTS = re.compile(
+    r"(Adam|Adadelta)(_1)?|Momentum|AdagradDA|Ftrl_1|RMSProp_[12]|adam_[mv]|LARSOptimizer"
+)
+
+
+def initial_slot_value(name: str) -> tuple[float, bool]:
+    """Return the value that the slot `name` starts with, and whether its optimizer is known.
+
+    Slots of optimizers that are not known start with zero, as most do.
+
+    Source: tensorflow/python/training (adagrad.py, adagrad_da.py, proximal_adagrad.py, ftrl.py,
+    rmsprop.py, adam.py, adadelta.py, momentum.py).
+    """
+    slot = name.rpartition("/")[2]
+    value = _SLOT_VALUES.get(slot, 0.0)
+    return value, slot in _SLOT_VALUES or _ZERO_SLOTS.fullmatch(slot) is not None

@@ -1,0 +1,173 @@
+"""Which variables a pattern means.
+
+    conv1              the variable conv1, and everything under the scope conv1/ (never conv10)
+    conv*/kernel       a glob over the whole name: `*` and `?` stay inside one segment, `[ab]` too
+    **/kernel          `**` crosses segments
+    re:^conv\\d+/       a regular expression, searched for
+
+Slots and moving averages are meant by their full name, a glob or `re:`, never by a scope: where they
+should come along with their variable they follow it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from toolkit import names
+from toolkit.errors import UsageError, VariableNotFoundError
+from toolkit.roles import Role, followers
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+class Pattern:
+    """One pattern. `matches` tells whether it means a variable."""
+
+    def __init__(self, text: str, existing: Collection[str] = ()) -> None:
+        """Read a pattern. A text that is one of `existing` names means that name, whatever it holds.
+
+        Raises:
+            UsageError: It is empty, or not a regular expression.
+        """
+        self.text = text
+        self._regex: re.Pattern[str] | None = None
+        self._scope = text.rstrip("/") + "/"
+        if not text.strip("/"):
+            raise UsageError("an empty pattern", hint="'**' means every variable")
+        if text in existing:
+            return
+        if text.startswith("re:"):
+            self._regex = compile_regex(text.removeprefix("re:"))
+        elif _GLOB.search(text):
+            self._regex = re.compile(_glob_regex(text) + r"\Z")
+
+    def matches(self, name: str, role: Role) -> bool:
+        """Return whether this pattern means the variable `name`."""
+        if self._regex is not None:
+            return self._regex.search(name) is not None
+        if name == self.text:
+            return True
+        return role.of is None and name.startswith(self._scope)
+
+
+def select(
+    roles: Mapping[str, Role],
+    patterns: Iterable[str],
+    exclude: Iterable[str] = (),
+    *,
+    where: str,
+    follow: bool = False,
+) -> list[str]:
+    """Return the names that `patterns` mean and `exclude` does not, in the order of `roles`.
+
+    Args:
+        roles: The variables there are.
+        patterns: What to take; without any, everything.
+        exclude: What to leave.
+        where: What is searched, for messages.
+        follow: Whether slots and moving averages come along with their variables.
+
+    Raises:
+        VariableNotFoundError: A pattern matches nothing.
+        UsageError: A pattern cannot be read.
+    """
+    patterns = list(patterns)
+    left_out = matching(roles, exclude, where=where)
+    taken = matching(roles, patterns, where=where) if patterns else set(roles)
+    if follow:
+        taken = with_followers(taken - left_out, roles)
+    return [name for name in roles if name in taken and name not in left_out]
+
+
+def matching(roles: Mapping[str, Role], patterns: Iterable[str], *, where: str) -> set[str]:
+    """Return the names that any of `patterns` means.
+
+    Raises:
+        VariableNotFoundError: A pattern matches nothing.
+        UsageError: A pattern cannot be read.
+    """
+    found: set[str] = set()
+    for text in patterns:
+        pattern = Pattern(text, roles)
+        meant = [name for name, role in roles.items() if pattern.matches(name, role)]
+        if not meant:
+            raise not_found(text, roles, where=where)
+        found.update(meant)
+    return found
+
+
+def with_followers(taken: Collection[str], roles: Mapping[str, Role]) -> set[str]:
+    """Return `taken` with the slots and moving averages of these variables, and theirs in turn."""
+    belonging = followers(roles)
+    found: set[str] = set()
+    waiting = list(taken)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(belonging.get(name, ()))
+    return found
+
+
+def not_found(text: str, roles: Mapping[str, Role], *, where: str) -> VariableNotFoundError:
+    """Return the error that says that a pattern matches nothing, and what is near."""
+    scope = text.rstrip("/") + "/"
+    if any(name.startswith(scope) for name in roles):
+        return VariableNotFoundError(
+            text, where=where,
+            hint=f"only slots lie under it, which a scope does not mean: '{scope}**' does",
+        )  # fmt: skip
+    if text.startswith("re:") or _GLOB.search(text):
+        return VariableNotFoundError(
+            text, where=where,
+            hint="a glob means whole names, '**' crosses '/'; `ckpt inspect` lists the names",
+        )  # fmt: skip
+    scopes = dict.fromkeys(parent for name in roles for parent in names.parents(name))
+    near = names.nearest(text.removesuffix(":0"), [*roles, *scopes])
+    return VariableNotFoundError(
+        text, where=where, suggestions=near,
+        hint=None if near else "`ckpt inspect` lists the names",
+    )  # fmt: skip
+
+
+def compile_regex(text: str) -> re.Pattern[str]:
+    """Return the regular expression `text`.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"re:{text}: not a regular expression: {error}") from error
+
+
+@functools.cache
+def _glob_regex(glob: str) -> str:
+    """Return `glob` as a regular expression, to be matched from the start of a name."""
+    parts = [r"\A"]
+    position = 0
+    while position < len(glob):
+        rest = glob[position:]
+        if rest.startswith("**/") and (position == 0 or glob[position - 1] == "/"):
+            parts.append("(?:.*/)?")  # also no scope at all, as in gitignore
+            position += 3
+        elif rest.startswith("**"):
+            parts.append(".*")
+            position += 2
+        elif rest[0] == "*":
+            parts.append("[^/]*")
+            position += 1
+        elif rest[0] == "?":
+            parts.append("[^/]")
+            position += 1
+        elif match := re.match(r"\[(!?)([^]/]+)\]", rest):
+            characters = match[2].replace("\\", r"\\").replace("^", r"\^").replace("[", r"\[")
+            parts.append(f"[{'^/' if match[1] else ''}{characters}]")
+            position += match.end()
+        else:
+            parts.append(re.escape(rest[0]))
+            position += 1
+    return "(?s:" + "".join(parts) + ")"
