@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 
 from toolkit import names
@@ -37,13 +37,17 @@ class Place(NamedTuple):
 class TensorSource(Protocol):
     """Where the values of variables come from: what a format implements."""
 
-    def place(self, variable: Variable) -> Place: ...
+    def place(self, variable: Variable) -> Place:
+        """Do what `Variable.place` says."""
+        ...
 
-    def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]: ...
+    def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
+        """Do what `Variable.read` says."""
+        ...
 
-    def chunks(
-        self, variable: Variable, *, max_bytes: int, verify: bool
-    ) -> Iterator[np.ndarray[Any, Any]]: ...
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
+        """Do what `Variable.chunks` says."""
+        ...
 
 
 class Variable:
@@ -77,6 +81,10 @@ class Variable:
 
     def __repr__(self) -> str:
         return f"Variable({self.name!r}, {self.dtype}, {self.shape})"
+
+    def renamed(self, name: str) -> Variable:
+        """Return a variable of the same bytes in the same place, under another name."""
+        return Variable(name, self.dtype, self.shape, self.nbytes, self._source, self.token)
 
     @property
     def num_elements(self) -> int:
@@ -127,10 +135,10 @@ class Variable:
         """
         return self._source.read(self, verify=verify)
 
-    def chunks(
-        self, *, max_bytes: int = CHUNK_BYTES, verify: bool = True
-    ) -> Iterator[np.ndarray[Any, Any]]:
-        """Yield the bytes of the values as they are stored, as `uint8` arrays in their order.
+    def chunks(self, *, max_bytes: int = CHUNK_BYTES, verify: bool = True) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield the bytes of the values as a bundle stores them, as `uint8` arrays in their order.
+
+        Plain values are in C order, little endian; strings as `formats/bundle/strings.py` says.
 
         Each is a view of one buffer that the next overwrites. Every chunk but the last has the same
         size: `max_bytes`, rounded down to whole elements.
@@ -200,6 +208,7 @@ class Checkpoint(Mapping[str, Variable]):
     @overload
     def get(self, name: str, /, default: T) -> Variable | T: ...
     def get(self, name: str, /, default: object = None) -> object:
+        """Return the variable of this name, or `default`."""
         variable = self.find(name)
         return default if variable is None else variable
 
@@ -214,3 +223,37 @@ class Checkpoint(Mapping[str, Variable]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r}>"
+
+
+def regroup(chunks: Iterable[np.ndarray[Any, Any]], sizes: Iterable[int]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the bytes of `chunks`, which are `uint8` arrays, as arrays of the given `sizes` in bytes.
+
+    What lies in one chunk is a view of it, and what straddles chunks a copy: take what you need
+    before asking for the next. The chunks are used up, so that what checks them has its say.
+
+    Raises:
+        ValueError: There are more or fewer bytes than `sizes` come to.
+    """
+    import numpy as np
+
+    source = iter(chunks)
+    left = np.zeros(0, np.uint8)
+    for size in sizes:
+        if not left.size and size:
+            left = next(source, left)
+        if left.size >= size:
+            part, left = left[:size], left[size:]
+        else:
+            part = np.empty(size, np.uint8)
+            filled = 0
+            while filled < size:
+                if not left.size:
+                    left = next(source, left)
+                    if not left.size:
+                        raise ValueError(f"expected {size} bytes more, got {filled}")
+                taken = min(size - filled, left.size)
+                part[filled : filled + taken] = left[:taken]
+                filled, left = filled + taken, left[taken:]
+        yield part
+    if left.size or any(chunk.size for chunk in source):
+        raise ValueError("more bytes than expected")

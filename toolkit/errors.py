@@ -145,9 +145,7 @@ class ModelError(CheckpointError, RuntimeError):
 class PlanError(CheckpointError, ValueError):
     """A plan cannot do what was asked. `verdicts` are the ones at fault, `plan` is all of it."""
 
-    def __init__(
-        self, message: str, *, plan: Any, verdicts: Sequence[Any], hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, plan: Any, verdicts: Sequence[Any], hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.plan = plan
         self.verdicts = tuple(verdicts)

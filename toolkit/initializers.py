@@ -27,6 +27,12 @@ Shape = tuple[int, ...]
 
 _TRUNCATED_STDDEV = 0.87962566103423978
 """Standard deviation of a standard normal truncated at two (init_ops.py, VarianceScaling)."""
+_BY_NAME = (
+    ("gamma|scale|moving_variance|variance", "a scale", "ones", 0),
+    ("bias|biases|b|beta|moving_mean|mean|offset", "a bias", "zeros", 0),
+    ("kernel|weights?|w|embeddings?|filters?", "a kernel", "glorot_uniform", 2),
+)
+"""What the last part of a name says of a variable: pattern, what it is, initializer, dimensions."""
 _BLOCK = 1 << 20
 """Random numbers are drawn so many at a time: in double precision, then rounded to the dtype."""
 
@@ -49,6 +55,10 @@ class _Definition:
     parameters: tuple[str, ...]
     fill: Callable[[Array, Shape, tuple[float, ...], np.random.Generator], None]
     random: bool = True
+    whole: bool = False
+    """Whether it fills the array as a whole, not element by element."""
+    num_dimensions: range | None = None
+    """How many dimensions it needs, if it does not take any number."""
 
 
 def parse(text: str) -> Spec:
@@ -78,8 +88,7 @@ def parse(text: str) -> Spec:
 def known_specs() -> str:
     """Return the initializers there are, as they are written."""
     return ", ".join(
-        name + (":" if d.parameters else "") + ",".join(d.parameters)
-        for name, d in _DEFINITIONS.items()
+        name + (":" if d.parameters else "") + ",".join(d.parameters) for name, d in _DEFINITIONS.items()
     )
 
 
@@ -96,27 +105,43 @@ def values(spec: Spec, shape: Shape, dtype: DType, *, seed: int, name: str) -> A
     Raises:
         UsageError: The initializer has no values of this shape or dtype.
     """
-    definition = _DEFINITIONS[spec.name]
-    if dtype.kind == "string" and spec.name == "zeros":
+    check(spec, shape, dtype, name)
+    if dtype.kind == "string":
         return np.full(shape, b"", object)
-    if dtype.kind in ("string", "handle") or (definition.random and dtype.kind != "float"):
-        raise UsageError(f"{name}: {spec} has no values of dtype {dtype}")
+    definition = _DEFINITIONS[spec.name]
     generator = np.random.Generator(np.random.PCG64(_seed_sequence(seed, name)))
     filled = np.empty(shape, dtype.numpy)
     flat = filled.reshape(-1)
-    if spec.name in _WHOLE:
+    if definition.whole:
         block = np.empty(math.prod(shape))
-        try:
-            definition.fill(block, shape, spec.numbers, generator)
-        except UsageError as error:
-            raise UsageError(f"{name}: {error.message}") from None
-        flat[:] = _rounded(block, spec, name, dtype)
+        definition.fill(block, shape, spec.numbers, generator)
+        flat[:] = block.astype(dtype.numpy)
         return filled
     for start in range(0, flat.size, _BLOCK):
         block = np.empty(min(_BLOCK, flat.size - start))
         definition.fill(block, shape, spec.numbers, generator)
-        flat[start : start + block.size] = _rounded(block, spec, name, dtype)
+        flat[start : start + block.size] = block.astype(dtype.numpy)
     return filled
+
+
+def check(spec: Spec, shape: Shape, dtype: DType, name: str) -> None:
+    """Raise unless `spec` has values of this shape and dtype.
+
+    Raises:
+        UsageError: It has not.
+    """
+    definition = _DEFINITIONS[spec.name]
+    if dtype.kind in ("string", "handle"):
+        if dtype.kind == "handle" or spec.name != "zeros":
+            raise UsageError(f"{name}: {spec} has no values of dtype {dtype}")
+    elif definition.random and dtype.kind != "float":
+        raise UsageError(f"{name}: {spec} has no values of dtype {dtype}")
+    elif definition.num_dimensions is not None and len(shape) not in definition.num_dimensions:
+        raise UsageError(f"{name}: {spec} has no values of shape {shape}")
+    elif spec.name == "constant" and dtype.kind not in ("float", "complex"):
+        value = np.array(spec.numbers[0])
+        if float(value.astype(dtype.numpy)) != float(value):
+            raise UsageError(f"{name}: {spec} does not fit dtype {dtype}")
 
 
 def default_spec(name: str, shape: Shape, dtype: DType) -> tuple[Spec, str]:
@@ -133,19 +158,16 @@ def default_spec(name: str, shape: Shape, dtype: DType) -> tuple[Spec, str]:
             f"{name}: no default initial value for dtype {dtype}",
             hint="leave it out with --exclude, or give --init",
         )
+    if dtype.kind != "float":
+        return Spec("zeros", ()), f"of dtype {dtype}"
     leaf = name.removesuffix(ATTRIBUTE).rpartition("/")[2].lower()
     leaf = re.sub(r"_\d+\Z", "", leaf)
-    if dtype.kind != "float":
-        return Spec("zeros", ()), f"{dtype} starts with zeros"
-    if re.fullmatch(r"(.*_)?(gamma|scale|moving_variance|variance|stddev)", leaf):
-        return Spec("ones", ()), f"{leaf}: ones by name"
-    if re.fullmatch(r"(.*_)?(bias|biases|b|beta|moving_mean|mean|offset)", leaf):
-        return Spec("zeros", ()), f"{leaf}: zeros by name"
+    for pattern, kind, initializer, least in _BY_NAME:
+        if re.fullmatch(rf"(.*_)?({pattern})", leaf) and len(shape) >= least:
+            return Spec(initializer, ()), f"{kind} by its name"
     if len(shape) >= 2:
-        known = re.fullmatch(r"(.*_)?(kernel|weights?|w|embeddings?|filters?)", leaf)
-        why = f"{leaf}: by name" if known else f"{len(shape)} dimensions: by shape"
-        return Spec("glorot_uniform", ()), f"{why} as a kernel"
-    return Spec("zeros", ()), f"{len(shape)} dimension{'s'[: len(shape) != 1]}: zeros by shape"
+        return Spec("glorot_uniform", ()), "a kernel by its shape"
+    return Spec("zeros", ()), "a vector by its shape" if shape else "a scalar"
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -165,40 +187,24 @@ def _seed_sequence(seed: int, name: str) -> np.random.SeedSequence:
     return np.random.SeedSequence([seed, int.from_bytes(digest[:16], "little")])
 
 
-def _rounded(block: Array, spec: Spec, name: str, dtype: DType) -> Array:
-    """Return `block` in `dtype`; what a whole number type cannot hold is an error."""
-    if dtype.kind in ("float", "complex"):
-        return block.astype(dtype.numpy)
-    rounded = block.astype(dtype.numpy)
-    if block.size and float(rounded[0]) != block[0]:
-        raise UsageError(f"{name}: {spec} does not fit dtype {dtype}")
-    return rounded
-
-
 def _constant(value: float | None) -> Callable[..., None]:
-    def fill(
-        out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-    ) -> None:
+    def fill(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
         out[:] = numbers[0] if value is None else value
 
     return fill
 
 
-def _normal(
-    out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-) -> None:
-    out[:] = rng.normal(*numbers, size=out.size)
+def _normal(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
+    mean, stddev = numbers
+    out[:] = rng.normal(mean, stddev, size=out.size)
 
 
-def _uniform(
-    out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-) -> None:
-    out[:] = rng.uniform(*numbers, size=out.size)
+def _uniform(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
+    low, high = numbers
+    out[:] = rng.uniform(low, high, size=out.size)
 
 
-def _truncated_normal(
-    out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-) -> None:
+def _truncated_normal(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
     """Draw anew what lies further than two standard deviations from the mean."""
     mean, stddev = numbers
     drawn = rng.standard_normal(out.size)
@@ -210,9 +216,7 @@ def _truncated_normal(
 def _variance_scaling(scale: float, mode: str, distribution: str) -> _Definition:
     """Return the initializer of variance scale / fan (init_ops.py, VarianceScaling)."""
 
-    def fill(
-        out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-    ) -> None:
+    def fill(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
         fan_in, fan_out = fans(shape)
         fan = max(1.0, fan_in if mode == "fan_in" else (fan_in + fan_out) / 2)
         if distribution == "uniform":
@@ -225,24 +229,17 @@ def _variance_scaling(scale: float, mode: str, distribution: str) -> _Definition
     return _Definition((), fill)
 
 
-def _orthogonal(
-    out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-) -> None:
+def _orthogonal(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
     """Fill with an orthogonal matrix: the Q of a normal one, signs as if R's diagonal were positive."""
-    if len(shape) < 2:
-        raise UsageError(f"orthogonal needs 2 dimensions or more, got {shape}")
     rows, columns = math.prod(shape[:-1]), shape[-1]
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))
     out[:] = (q if rows >= columns else q.T).reshape(-1)
 
 
-def _identity(
-    out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator
-) -> None:
-    if len(shape) != 2:
-        raise UsageError(f"identity needs 2 dimensions, got {shape}")
-    out[:] = np.eye(*shape).reshape(-1)
+def _identity(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
+    rows, columns = shape
+    out[:] = np.eye(rows, columns).reshape(-1)
 
 
 _DEFINITIONS = {
@@ -258,8 +255,6 @@ _DEFINITIONS = {
     "he_normal": _variance_scaling(2.0, "fan_in", "truncated_normal"),
     "lecun_uniform": _variance_scaling(1.0, "fan_in", "uniform"),
     "lecun_normal": _variance_scaling(1.0, "fan_in", "truncated_normal"),
-    "orthogonal": _Definition((), _orthogonal),
-    "identity": _Definition((), _identity, random=False),
+    "orthogonal": _Definition((), _orthogonal, whole=True, num_dimensions=range(2, 255)),
+    "identity": _Definition((), _identity, random=False, whole=True, num_dimensions=range(2, 3)),
 }
-_WHOLE = {"orthogonal", "identity"}
-"""Those that fill the array as a whole, not element by element."""

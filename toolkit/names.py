@@ -7,17 +7,15 @@ from collections.abc import Collection
 
 
 def printable(text: str) -> str:
-    """Return `text` with everything a terminal would act on, or not show, as an escape sequence.
+    r"""Return `text` with everything a terminal would act on, or not show, as an escape sequence.
 
     Control characters, bidirectional marks, zero-width characters, line separators and bytes that
-    are not UTF-8 (carried as lone surrogates) become `\\x1b`, `\\u202e` and so on. Other text comes
+    are not UTF-8 (carried as lone surrogates) become `\x1b`, `\u202e` and so on. Other text comes
     back unchanged. The result is for showing; it is not meant to be read back.
     """
     if text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def decode_name(raw: bytes) -> str:

@@ -16,9 +16,7 @@ from toolkit import names
 from toolkit.errors import PlanError, VariableNotFoundError
 from toolkit.names import printable
 
-Action = Literal[
-    "restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"
-]
+Action = Literal["restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,7 @@ class Plan:
 
     Attributes:
         verdicts: One for each variable of the target.
+        origin: Path of the checkpoint that it is about, which tables need not repeat.
         unused: Names in the checkpoint that nothing takes.
         seed: What random values are drawn from, if any are.
     """
@@ -79,10 +78,12 @@ class Plan:
         self,
         verdicts: Iterable[Verdict],
         *,
+        origin: str | None = None,
         unused: Sequence[str] = (),
         seed: int | None = None,
     ) -> None:
         self.verdicts = tuple(verdicts)
+        self.origin = origin
         self.unused = tuple(unused)
         self.seed = seed
         self._by_name = {verdict.name: verdict for verdict in self.verdicts}
@@ -126,32 +127,32 @@ class Plan:
         counts = Counter(verdict.action for verdict in self.verdicts if verdict.problem is None)
         parts = [f"{count} {action}" for action, count in counts.items()]
         if self.problems:
-            parts.append(f"{len(self.problems)} impossible")
+            parts.append(f"{len(self.problems)} cannot be done")
         if self.unused:
             parts.append(f"{len(self.unused)} unused in the checkpoint")
         return ", ".join(parts) or "nothing to do"
 
-    def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return action, variable with dtype and shape, source, and reason of each, safe to print."""
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return action, variable, dtype with shape, source and reason of each, safe to print."""
         return [
             (
                 "cannot" if verdict.problem is not None else verdict.action,
-                printable(f"{verdict.name} {verdict.dtype} {verdict.shape}"),
-                printable(verdict.source or "-"),
-                printable(verdict.problem or verdict.reason),
+                printable(verdict.name),
+                f"{verdict.dtype} {verdict.shape}",
+                printable(self._shown_source(verdict)),
+                printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
             )
             for verdict in self.verdicts
         ]
 
+    def _shown_source(self, verdict: Verdict) -> str:
+        """Return a verdict's source without what goes without saying: the path, and its own name."""
+        source = (verdict.source or "").removeprefix(f"{self.origin}::")
+        return verdict.initializer or (source if source != verdict.name else "")
+
     def __str__(self) -> str:
-        rows = self.rows()
-        widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
-        lines = [
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
-            for row in rows
-        ]
-        lines += [f"unused  {printable(name)}" for name in self.unused]
-        return "\n".join([*lines, self.summary()])
+        unused = [f"unused in the checkpoint: {printable(name)}" for name in self.unused]
+        return "\n".join([*aligned(self.rows()), *unused, self.summary()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as the commands' JSON has it: `plan`, `unused`, `ok`, and `seed` if any."""
@@ -188,3 +189,11 @@ class Plan:
             verdicts=problems,
             hint=next(iter(hints), None),
         )
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

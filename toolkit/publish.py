@@ -232,16 +232,12 @@ class Publication:
             errno.EACCES: f"you may not write to {self._directory or '.'}",
             errno.EROFS: "write to another disk",
         }.get(error.errno or 0)
-        return PublishError(
-            f"{self._destination}: not written: {reason}", path=self._destination, hint=hint
-        )
+        return PublishError(f"{self._destination}: not written: {reason}", path=self._destination, hint=hint)
 
 
 def exists(path: str) -> PublishError:
     """Return the error that says that `path` is taken."""
-    return PublishError(
-        f"{path}: exists", path=path, hint="--force replaces it, or choose another name"
-    )
+    return PublishError(f"{path}: exists", path=path, hint="--force replaces it, or choose another name")
 
 
 def sweep(directory: str) -> None:

@@ -1,6 +1,6 @@
-"""`OLD=NEW`: what variables are called elsewhere.
+r"""`OLD=NEW`: what variables are called elsewhere.
 
-OLD and NEW are names, or scopes (everything under OLD moves under NEW), or `re:…` with `\\1` in NEW for
+OLD and NEW are names, or scopes (everything under OLD moves under NEW), or `re:…` with `\1` in NEW for
 what its groups matched. Slots and moving averages follow their variable: with `net=backbone`, the slot
 `training/net/w/Adam` becomes `training/backbone/w/Adam`.
 """
@@ -13,6 +13,20 @@ from collections.abc import Iterable, Mapping
 from toolkit.errors import UsageError
 from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role
 from toolkit.selection import Pattern, compile_regex, not_found
+
+Renames = Mapping[str, str] | Iterable[str]
+"""What functions take: `{OLD: NEW}`, or `OLD=NEW` strings."""
+
+
+def read_rules(renames: Renames) -> list[tuple[str, str]]:
+    """Return pairs of OLD and NEW, in order.
+
+    Raises:
+        UsageError: One cannot be read.
+    """
+    if isinstance(renames, Mapping):
+        return list(renames.items())
+    return [parse(rule) for rule in renames]
 
 
 def parse(rule: str) -> tuple[str, str]:
@@ -27,9 +41,7 @@ def parse(rule: str) -> tuple[str, str]:
     return old, new
 
 
-def rename(
-    roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where: str
-) -> dict[str, str]:
+def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where: str) -> dict[str, str]:
     """Return the new name of every variable, also of those that keep theirs, in the order of `roles`.
 
     Args:
@@ -45,10 +57,7 @@ def rename(
     for old, new in rules:
         now = {current[name]: role for name, role in roles.items()}
         renamed = _apply(old, new, now, where)
-        moved = {
-            name: renamed.get(current[name]) or _follow(name, roles, current, renamed)
-            for name in roles
-        }
+        moved = {name: renamed.get(current[name]) or _follow(name, roles, current, renamed) for name in roles}
         taken: dict[str, str] = {}
         for name, target in moved.items():
             if target in taken:

@@ -22,9 +22,14 @@ class Described(Protocol):
     """Something with a dtype and a shape: a checkpoint's variable, or a graph's."""
 
     @property
-    def dtype(self) -> DType: ...
+    def dtype(self) -> DType:
+        """TensorFlow's dtype."""
+        ...
+
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions."""
+        ...
 
 
 class Role(NamedTuple):

@@ -1,9 +1,9 @@
-"""Which variables a pattern means.
+r"""Which variables a pattern means.
 
     conv1              the variable conv1, and everything under the scope conv1/ (never conv10)
     conv*/kernel       a glob over the whole name: `*` and `?` stay inside one segment, `[ab]` too
     **/kernel          `**` crosses segments
-    re:^conv\\d+/       a regular expression, searched for
+    re:^conv\d+/       a regular expression, searched for
 
 Slots and moving averages are meant by their full name, a glob or `re:`, never by a scope: where they
 should come along with their variable they follow it.
@@ -116,20 +116,24 @@ def not_found(text: str, roles: Mapping[str, Role], *, where: str) -> VariableNo
     scope = text.rstrip("/") + "/"
     if any(name.startswith(scope) for name in roles):
         return VariableNotFoundError(
-            text, where=where,
+            text,
+            where=where,
             hint=f"only slots lie under it, which a scope does not mean: '{scope}**' does",
-        )  # fmt: skip
+        )
     if text.startswith("re:") or _GLOB.search(text):
         return VariableNotFoundError(
-            text, where=where,
+            text,
+            where=where,
             hint="a glob means whole names, '**' crosses '/'; `ckpt inspect` lists the names",
-        )  # fmt: skip
+        )
     scopes = dict.fromkeys(parent for name in roles for parent in names.parents(name))
     near = names.nearest(text.removesuffix(":0"), [*roles, *scopes])
     return VariableNotFoundError(
-        text, where=where, suggestions=near,
+        text,
+        where=where,
+        suggestions=near,
         hint=None if near else "`ckpt inspect` lists the names",
-    )  # fmt: skip
+    )
 
 
 def compile_regex(text: str) -> re.Pattern[str]:

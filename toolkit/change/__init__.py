@@ -1,0 +1,1 @@
+"""Changes over files: plans are made here, and carried out."""

@@ -10,7 +10,11 @@ import typer
 
 import toolkit
 from toolkit.cli import output
+from toolkit.cli.export import export
+from toolkit.cli.init import init
 from toolkit.cli.inspect import inspect
+from toolkit.cli.reinit import reinit
+from toolkit.cli.restore import restore
 from toolkit.errors import CheckpointError
 
 app = typer.Typer(
@@ -33,15 +37,14 @@ def _print_version(value: bool) -> None:
 def _program(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
-        ),
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     pass
 
 
-app.command()(inspect)
+for command in (inspect, init, restore, reinit, export):
+    app.command()(command)
 
 
 def main() -> NoReturn:

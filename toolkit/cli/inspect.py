@@ -22,9 +22,7 @@ def inspect(
         Literal["name", "bytes", "order"],
         typer.Option(help="Sort by name, by bytes, or in the order in the data files."),
     ] = "name",
-    long: Annotated[
-        bool, typer.Option("--long", "-l", help="Also data file, offset and checksum.")
-    ] = False,
+    long: Annotated[bool, typer.Option("--long", "-l", help="Also data file, offset and checksum.")] = False,
     json: options.Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print a table of values.")] = False,
     no_truncate: options.NoTruncate = False,
@@ -50,6 +48,4 @@ def inspect(
             from toolkit.render import listing
 
             width = None if no_truncate else output.terminal_width()
-            output.data(
-                listing.to_csv(summary) if csv else listing.listing(summary, width=width, long=long)
-            )
+            output.data(listing.to_csv(summary) if csv else listing.listing(summary, width=width, long=long))

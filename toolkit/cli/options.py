@@ -6,6 +6,7 @@ import typer
 
 from toolkit.cli.completion import complete_checkpoint_variable
 from toolkit.cli.output import Settings
+from toolkit.errors import UsageError
 
 
 def _set_quiet(value: bool) -> bool:
@@ -35,6 +36,15 @@ Patterns = Annotated[
         autocompletion=complete_checkpoint_variable,
     ),
 ]
+ModelPatterns = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="Variables of the model to restore; the others are initialized. Without any, all.",
+        show_default=False,
+        autocompletion=complete_checkpoint_variable,
+    ),
+]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,8 +65,8 @@ SelectFrom = Annotated[
     ),
 ]
 Out = Annotated[
-    str,
-    typer.Option("-o", "--output", metavar="OUT", help="Prefix of the new checkpoint."),
+    str | None,
+    typer.Option("-o", "--output", metavar="OUT", help="Prefix of the new checkpoint.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")]
 NoSync = Annotated[
@@ -89,15 +99,22 @@ Model = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-NoTruncate = Annotated[
-    bool, typer.Option("--no-truncate", help="Show names whole, and every row.")
-]
+NoTruncate = Annotated[bool, typer.Option("--no-truncate", help="Show names whole, and every row.")]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", help="Print data and errors, nothing else.", callback=_set_quiet
-    ),
+    typer.Option("--quiet", "-q", help="Print data and errors, nothing else.", callback=_set_quiet),
 ]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)
-]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]
+
+
+def destination(out: str | None, *, dry_run: bool) -> str | None:
+    """Return where to write, or `None` in a dry run.
+
+    Raises:
+        UsageError: There is something to write and no place for it.
+    """
+    if dry_run:
+        return None
+    if not out:
+        raise UsageError("no -o OUT: where to write?", hint="or --dry-run, to see the plan alone")
+    return out

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from toolkit.errors import CheckpointError, PlanError
 from toolkit.names import printable
+
+if TYPE_CHECKING:
+    from toolkit.plan import Plan
 
 EXIT_DIFFERENT = 1
 """Differences, problems found, or a plan that does not fulfil what was asked."""
@@ -53,6 +56,39 @@ def error(problem: CheckpointError) -> int:
     if problem.hint:
         print(f"hint: {_lines(problem.hint)}", file=sys.stderr)
     return EXIT_DIFFERENT if isinstance(problem, PlanError) else EXIT_ERROR
+
+
+def plan(
+    command: str,
+    plan: Plan,
+    destination: str | None,
+    *,
+    json: bool,
+    every_row: bool,
+) -> None:
+    """Print a plan on stdout, and on stderr what became of it.
+
+    Args:
+        command: The command's name.
+        plan: What was, or would be, done.
+        destination: What was written; `None` in a dry run.
+        json: Print a document, with `output`, instead of a table.
+        every_row: Leave no row of the table out.
+    """
+    if json:
+        from toolkit.render import documents
+
+        data(documents.dump(command, {**plan.to_dict(), "output": destination}))
+    elif not Settings.quiet or destination is None:
+        from toolkit.render.plan import table
+
+        width = None if every_row else terminal_width()
+        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        data(table(plan, width=width, color=color, every_row=every_row))
+    if destination is None:
+        message("dry run: nothing was written" if plan.ok else "nothing was written")
+    else:
+        message(f"wrote {destination}")
 
 
 def terminal_width() -> int | None:

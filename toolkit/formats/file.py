@@ -83,7 +83,7 @@ class ReadFile:
             TruncatedError: The file ends before the buffer is full.
             ReadError: The system reports an error.
         """
-        view = memoryview(buffer)
+        view = memoryview(buffer)  # type: ignore[arg-type]
         while view:
             try:
                 count = os.preadv(self._fd, [view], offset)

@@ -39,9 +39,7 @@ TABLE = Kind(
     "an index must be named PREFIX.index, with its data files beside it; a V1 checkpoint is converted "
     "by restoring it with TensorFlow and saving it again",
 )
-HDF5 = Kind(
-    "hdf5", "an HDF5 file, not a TensorFlow checkpoint", "h5ls -r lists it; Keras and h5py load it"
-)
+HDF5 = Kind("hdf5", "an HDF5 file, not a TensorFlow checkpoint", "h5ls -r lists it; Keras and h5py load it")
 _UNKNOWN = Kind(
     "unknown",
     "no checkpoint that the toolkit knows",

@@ -12,7 +12,7 @@ from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.state import FILE_NAME, read_state
 from toolkit.formats.file import ReadFile
-from toolkit.formats.identify import STATE, TABLE, identify
+from toolkit.formats.identify import TABLE, identify
 
 Note = Callable[[str], None]
 """Takes a line that a person should know, though all went well."""
@@ -20,9 +20,7 @@ Note = Callable[[str], None]
 _MAX_LISTED = 5
 
 
-def open_checkpoint(
-    path: str | os.PathLike[str], *, note: Note | None = None
-) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], *, note: Note | None = None) -> Checkpoint:
     """Open the checkpoint that `path` leads to. No values are read.
 
     Args:
@@ -79,17 +77,20 @@ def _in_directory(directory: str, note: Note) -> str:
     if not found:
         if os.path.lexists(os.path.join(directory, "saved_model.pb")):
             raise ReadError(
-                f"{directory}: a SavedModel without variables/variables.index", path=directory,
+                f"{directory}: a SavedModel without variables/variables.index",
+                path=directory,
                 hint="copy the whole directory",
-            )  # fmt: skip
+            )
         raise ReadError(
-            f"{directory}: no checkpoint in this directory", path=directory,
+            f"{directory}: no checkpoint in this directory",
+            path=directory,
             hint="a checkpoint is a file ending in .index with its data files beside it",
-        )  # fmt: skip
+        )
     raise ReadError(
-        f"{directory}: {len(found)} checkpoints and no state file to tell the latest", path=directory,
+        f"{directory}: {len(found)} checkpoints and no state file to tell the latest",
+        path=directory,
         hint=f"name one: {_listed([os.path.join(directory, name) for name in found])}",
-    )  # fmt: skip
+    )
 
 
 def _latest(directory: str, written: str, note: Note) -> str:

@@ -1,0 +1,1 @@
+"""Live TensorFlow graphs: the only folder that imports TensorFlow."""

@@ -57,8 +57,7 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
         if variables:
             lines += ["", f"{_TITLES[kind]:<{name_width}}  {layout.line(heading)}"]
             lines += [
-                shorten(printable(v.name), name_width).ljust(name_width) + suffixes[key(v)]
-                for v in variables
+                shorten(printable(v.name), name_width).ljust(name_width) + suffixes[key(v)] for v in variables
             ]
     return "\n".join([*lines, "", *_totals(summary), *_scopes(summary)])
 
@@ -68,7 +67,18 @@ def to_csv(summary: Summary) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["name", "dtype", "shape", "nbytes", "num_elements", "role", "of", "shard", "offset", "crc32c"]
+        [
+            "name",
+            "dtype",
+            "shape",
+            "nbytes",
+            "num_elements",
+            "role",
+            "of",
+            "shard",
+            "offset",
+            "crc32c",
+        ]
     )
     for v in summary.variables:
         role = summary.roles[v.name]
@@ -96,23 +106,32 @@ class _Layout:
 
 
 def _cells(v: Variable, of: str | None, long: bool) -> Cells:
-    cells = (v.dtype.name, str(v.shape), f"{v.num_elements:,}", f"{v.nbytes:,}")
+    cells: Cells = (v.dtype.name, str(v.shape), f"{v.num_elements:,}", f"{v.nbytes:,}")
     if long:
         shard, offset, crc = v.place
-        cells += (str(shard), f"{offset:,}", "-" if crc is None else f"{crc:08x}", printable(of or ""))
+        cells += (
+            str(shard),
+            f"{offset:,}",
+            "-" if crc is None else f"{crc:08x}",
+            printable(of or ""),
+        )
     return cells
 
 
 def _totals(summary: Summary) -> list[str]:
     totals = [
-        (_TITLES[kind], totals_of(variables))
-        for kind, variables in summary.by_kind.items()
-        if variables
+        (_TITLES[kind], totals_of(variables)) for kind, variables in summary.by_kind.items() if variables
     ]
     if len(totals) != 1:
         totals.append(("total", summary.totals))
     rows = [
-        (title, f"{t.num_variables:,}", f"{t.num_elements:,}", f"{t.nbytes:,}", f"({size(t.nbytes)})")
+        (
+            title,
+            f"{t.num_variables:,}",
+            f"{t.num_elements:,}",
+            f"{t.nbytes:,}",
+            f"({size(t.nbytes)})",
+        )
         for title, t in totals
     ]
     return _table([("", "variables", "parameters", "bytes", ""), *rows])

@@ -1,0 +1,1 @@
+"""The bytes of TensorFlow's own checkpoint formats, without TensorFlow."""

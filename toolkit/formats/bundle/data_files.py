@@ -82,9 +82,8 @@ class DataFiles:
                     hint="another program saves here: open the checkpoint again",
                 )
             self._files[shard] = file
-        if place.offset + variable.nbytes > file.size:
-            if identify(file) is LFS_POINTER:
-                raise FormatError(LFS_POINTER.what, path=file.path, hint=LFS_POINTER.hint)
+        if place.offset + variable.nbytes > file.size and identify(file) is LFS_POINTER:
+            raise FormatError(LFS_POINTER.what, path=file.path, hint=LFS_POINTER.hint)
         file.check_extent(place.offset, variable.nbytes)
         return file
 

@@ -212,8 +212,7 @@ def _decode_any(value: bytes) -> Entry:
         )
     if dtype.itemsize is not None and message.size != num_elements * dtype.itemsize:
         raise MessageError(
-            f"size: expected {num_elements * dtype.itemsize} bytes for {dtype} {shape}, "
-            f"got {message.size}"
+            f"size: expected {num_elements * dtype.itemsize} bytes for {dtype} {shape}, got {message.size}"
         )
     return Entry(dtype, shape, message.size, message.shard_id, message.offset, crc)
 

@@ -39,19 +39,18 @@ def publish_bundle(
     meta = prefix + naming.META
     with Publication(naming.index_file(prefix), force=force, sync=sync) as publication:
         existing = naming.existing_data_files(prefix)
-        if not force:
-            for path in [*sum(existing.values(), []), *([meta] if os.path.lexists(meta) else [])]:
-                raise exists(path)
+        replaced = [path for paths in existing.values() for path in paths]
+        if os.path.lexists(meta):
+            replaced.append(meta)
+        if replaced and not force:
+            raise exists(replaced[0])
         num_shards = min(set(range(1, len(existing) + 2)) - set(existing))
         write(publication.staged(base), num_shards)
         writes_meta = os.path.lexists(publication.staged(base + naming.META))
-        replaced = sum(existing.values(), [])
-        if os.path.lexists(meta) and not writes_meta:
-            replaced.append(meta)
         publication.publish(
             check=lambda: check(publication.staged(base)),
             accompanying=[base + naming.META] if writes_meta else [],
-            replaced=replaced,
+            replaced=[path for path in replaced if path != meta or not writes_meta],
         )
 
 
@@ -67,6 +66,4 @@ def _check_prefix(prefix: str) -> None:
             hint=f"write to {os.path.join(prefix, 'model.ckpt')}",
         )
     if os.path.lexists(prefix):
-        raise PublishError(
-            f"{prefix}: a file of this name exists", path=prefix, hint="choose another prefix"
-        )
+        raise PublishError(f"{prefix}: a file of this name exists", path=prefix, hint="choose another prefix")

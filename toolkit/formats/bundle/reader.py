@@ -70,6 +70,7 @@ class BundleCheckpoint(Checkpoint):
         self._variables: dict[str, Variable] | None = None
 
     def find(self, name: str) -> Variable | None:
+        """Return the variable of this name, or `None`: a lookup of one reads one block."""
         if self._variables is not None:
             return self._variables.get(name)
         key = encode_name(name)
@@ -81,6 +82,7 @@ class BundleCheckpoint(Checkpoint):
         return None if value is None else self._variable(key, value)
 
     def variables(self) -> dict[str, Variable]:
+        """Return all variables by name; the first time, all blocks of the index are read."""
         if self._variables is None:
             variables = {}
             for entries in self._table.blocks():
@@ -95,13 +97,16 @@ class BundleCheckpoint(Checkpoint):
         return self._variables
 
     def files(self) -> list[str]:
+        """Return the paths of the index and the data files."""
         return [self._index.path, *(self._data.path(shard) for shard in range(self.num_shards))]
 
     def describe(self) -> str:
+        """Return what it is in a few words, for a person."""
         files = "1 data file" if self.num_shards == 1 else f"{self.num_shards} data files"
         return f"TensorFlow checkpoint (V2), {files}"
 
     def close(self) -> None:
+        """Close index and data files. Arrays that were read stay valid."""
         self._index.close()
         self._data.close()
 

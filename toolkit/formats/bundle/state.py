@@ -45,22 +45,24 @@ def read_state(directory: str) -> State | None:
     file = ReadFile(path)
     if file.size > _MAX_BYTES:
         raise FormatError(
-            "too large for a state file", path=path, expected=f"at most {_MAX_BYTES} bytes",
+            "too large for a state file",
+            path=path,
+            expected=f"at most {_MAX_BYTES} bytes",
             found=file.size,
-        )  # fmt: skip
+        )
     try:
         text = file.read(0, file.size).decode("utf-8")
-        message = text_format.Parse(
-            text, message_class("CheckpointState")(), allow_unknown_field=True
-        )
+        message = text_format.Parse(text, message_class("CheckpointState")(), allow_unknown_field=True)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise FormatError(
-            f"not a checkpoint state file: {error}", path=path,
+            f"not a checkpoint state file: {error}",
+            path=path,
             hint="give the prefix of a checkpoint beside it",
-        ) from error  # fmt: skip
+        ) from error
     if not message.model_checkpoint_path:
         raise FormatError(
-            "the state file names no checkpoint", path=path,
+            "the state file names no checkpoint",
+            path=path,
             hint="give the prefix of a checkpoint beside it",
-        )  # fmt: skip
+        )
     return State(message.model_checkpoint_path, tuple(message.all_model_checkpoint_paths))

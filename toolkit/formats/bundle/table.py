@@ -75,9 +75,12 @@ class Table:
             handle, end = self._handle(value, 0, index.offset)
             if end != len(value):
                 raise FormatError(
-                    "bad block handle", path=file.path, offset=index.offset,
-                    expected=f"{end} bytes", found=len(value),
-                )  # fmt: skip
+                    "bad block handle",
+                    path=file.path,
+                    offset=index.offset,
+                    expected=f"{end} bytes",
+                    found=len(value),
+                )
             self._last_keys.append(key)
             self._handles.append(handle)
 
@@ -121,9 +124,7 @@ class Table:
         stored = checksum.unmask(int.from_bytes(data[-4:], "little"))
         computed = checksum.crc32c(data[:-4])
         if stored != computed:
-            raise ChecksumError(
-                "a block", path=path, offset=handle.offset, stored=stored, computed=computed
-            )
+            raise ChecksumError("a block", path=path, offset=handle.offset, stored=stored, computed=computed)
         kind = data[handle.size]
         if kind == PLAIN:
             return data[: handle.size]
@@ -147,9 +148,12 @@ class Table:
             raise FormatError(f"bad snappy block: {error}", path=path, offset=offset) from None
         if size > len(data) * _SNAPPY_MAX_RATIO:
             raise FormatError(
-                "bad snappy block", path=path, offset=offset,
-                expected=f"at most {len(data) * _SNAPPY_MAX_RATIO} bytes uncompressed", found=size,
-            )  # fmt: skip
+                "bad snappy block",
+                path=path,
+                offset=offset,
+                expected=f"at most {len(data) * _SNAPPY_MAX_RATIO} bytes uncompressed",
+                found=size,
+            )
         contents = bytearray(size)
         try:
             cramjam.snappy.decompress_raw_into(data, contents)
@@ -169,7 +173,7 @@ class Table:
         end = len(block) - 4 - 4 * num_restarts
         if len(block) < 4 or end < 0:
             raise self._bad(handle, "number of restarts", f"at most {len(block) // 4}", num_restarts)
-        entries = []
+        entries: list[tuple[bytes, bytes]] = []
         append = entries.append
         key = b""
         position = 0
@@ -203,9 +207,12 @@ class Table:
 
     def _bad(self, handle: BlockHandle, what: str, expected: str, found: object) -> FormatError:
         return FormatError(
-            f"bad block: {what}", path=self._file.path, offset=handle.offset,
-            expected=expected, found=found,
-        )  # fmt: skip
+            f"bad block: {what}",
+            path=self._file.path,
+            offset=handle.offset,
+            expected=expected,
+            found=found,
+        )
 
 
 def _number(magic: bytes) -> str:

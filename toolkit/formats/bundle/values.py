@@ -50,9 +50,7 @@ class BundleValues:
         array.flags.writeable = False
         return array
 
-    def chunks(
-        self, variable: Variable, *, max_bytes: int, verify: bool
-    ) -> Iterator[np.ndarray[Any, Any]]:
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
         """Implement `Variable.chunks`."""
         import numpy as np
 
@@ -128,9 +126,7 @@ class SlicedValues:
         """Refuse: slices are not assembled."""
         raise self._refusal(variable)
 
-    def chunks(
-        self, variable: Variable, *, max_bytes: int, verify: bool
-    ) -> Iterator[np.ndarray[Any, Any]]:
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
         """Refuse: slices are not assembled."""
         raise self._refusal(variable)
 

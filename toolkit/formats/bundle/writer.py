@@ -8,6 +8,7 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleWriter.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ from toolkit.checkpoint import Variable
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError
 from toolkit.formats.bundle import naming, strings
-from toolkit.formats.bundle.messages import Entry, encode_entry, encode_header
+from toolkit.formats.bundle.messages import Entry, decode_entry, encode_entry, encode_header
+from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.table_builder import TableBuilder
 from toolkit.names import encode_name
 
@@ -42,7 +44,7 @@ class BundleWriter:
         self._entries: dict[str, Entry] = {}
         self._offset = 0
         path = naming.data_file(prefix, 0, num_shards)
-        self._data = open(path, "xb", buffering=_BUFFER_BYTES)
+        self._data = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> BundleWriter:
         return self
@@ -102,13 +104,15 @@ class BundleWriter:
         written = 0
         for chunk in chunks:
             check.update(chunk)
-            self._data.write(chunk)
+            self._data.write(chunk)  # type: ignore[call-overload]
             written += chunk.size
         if written != nbytes:
             raise MismatchError(
                 f"variable {name!r}: expected {nbytes} bytes, got {written}",
-                name=name, expected=nbytes, found=written,
-            )  # fmt: skip
+                name=name,
+                expected=nbytes,
+                found=written,
+            )
         entry = Entry(dtype, shape, nbytes, 0, self._offset, check.finish())
         self._entries[name] = entry
         self._offset += nbytes
@@ -123,3 +127,14 @@ def write_index(prefix: str, entries: Mapping[str, Entry], num_shards: int) -> N
         for key, entry in sorted((encode_name(name), entry) for name, entry in entries.items()):
             table.add(key, encode_entry(entry))
         table.finish()
+
+
+def renumber(prefix: str, num_shards: int) -> None:
+    """Make a bundle of one data file one of `num_shards`, all but the first of them empty."""
+    with BundleCheckpoint(prefix) as bundle:
+        entries = {name: decode_entry(v.token) for name, v in bundle.variables().items()}
+    os.rename(naming.data_file(prefix, 0, 1), naming.data_file(prefix, 0, num_shards))
+    for shard in range(1, num_shards):
+        open(naming.data_file(prefix, shard, num_shards), "xb").close()
+    os.unlink(naming.index_file(prefix))
+    write_index(prefix, entries, num_shards)

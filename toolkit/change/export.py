@@ -1,0 +1,203 @@
+"""Exporting a checkpoint's variables to a file of another format."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import toolkit
+from toolkit import casting, dtypes, renaming
+from toolkit.change import results
+from toolkit.change.plan import FilePlan, refuse_source
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.dtypes import DType
+from toolkit.errors import UsageError
+from toolkit.plan import Action, Verdict
+from toolkit.publish import Publication
+from toolkit.renaming import Renames
+from toolkit.roles import assign
+from toolkit.selection import matching, select
+
+SUFFIXES = (".h5", ".hdf5")
+_PRODUCER = "checkpoint-toolkit"
+
+
+class Exported(NamedTuple):
+    """What an export wrote.
+
+    Attributes:
+        path: The file.
+        num_variables: How many variables are in it.
+        nbytes: Its size in bytes.
+    """
+
+    path: str
+    num_variables: int
+    nbytes: int
+
+
+class ExportPlan(FilePlan):
+    """A plan for a file of another format."""
+
+    def export(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        compress: str | None = None,
+        checksum: bool = False,
+        force: bool = False,
+        sync: bool = True,
+    ) -> Exported:
+        """Write the results to the HDF5 file `out`, read it back, and compare every value.
+
+        Args:
+            out: A path ending in `.h5` or `.hdf5`.
+            compress: `gzip`, or `None`.
+            checksum: Let HDF5 keep a checksum of each chunk, too, and compare it at every reading.
+            force: Replace the file there.
+            sync: Make it survive a power loss.
+
+        Raises:
+            UsageError: `out` ends in nothing that is written, or `compress` is not known.
+            PublishError: It exists, or the system refuses something.
+            FormatError, ReadError: The checkpoint is damaged.
+            MismatchError: A value does not fit the dtype it is cast to, or reads back otherwise.
+        """
+        from toolkit.formats import hdf5
+
+        out = os.fspath(out)
+        check_destination(out)
+        if compress not in (None, "gzip"):
+            raise UsageError(f"compression {compress!r}: expected gzip")
+        refuse_source(out, self.sources)
+        variables = list(self.results.values())
+        with Publication(out, force=force, sync=sync) as publication:
+            staged = publication.staged(os.path.basename(out))
+            checksums = hdf5.write(
+                staged,
+                variables,
+                attributes=_attributes(self.sources[0]),
+                options=hdf5.Options(compress, checksum),
+            )
+            publication.publish(check=lambda: hdf5.check(staged, variables, checksums))
+        return Exported(out, len(variables), os.path.getsize(out))
+
+
+def plan_export(
+    checkpoint: Checkpoint,
+    patterns: Iterable[str] = (),
+    *,
+    exclude: Iterable[str] = (),
+    rename: Renames = (),
+    cast: Mapping[str, str] | Iterable[str] = (),
+) -> ExportPlan:
+    """Plan to export the variables that `patterns` mean, all without any.
+
+    Args:
+        checkpoint: Where they are.
+        patterns: Which variables, by their names in the checkpoint.
+        exclude: Which to leave out.
+        rename: `{OLD: NEW}`, or `OLD=NEW` strings.
+        cast: `{PATTERN: DTYPE}`, or `PATTERN=DTYPE` strings, by the names in the checkpoint.
+
+    Raises:
+        VariableNotFoundError: A pattern or OLD matches nothing.
+        UsageError: A pattern, rename, cast or dtype cannot be read, or a cast is impossible.
+    """
+    variables = checkpoint.variables()
+    roles = assign(variables)
+    chosen = select(roles, patterns, exclude, where=checkpoint.path)
+    chosen_roles = {name: roles[name] for name in chosen}
+    renamed = renaming.rename(chosen_roles, renaming.read_rules(rename), where=checkpoint.path)
+    targets: dict[str, DType] = {}
+    for pattern, dtype in _read_casts(cast):
+        for name in matching(chosen_roles, [pattern], where=checkpoint.path):
+            targets[name] = dtype
+    verdicts = []
+    made: dict[str, Variable] = {}
+    action: Action
+    for name in chosen:
+        variable, new = variables[name], renamed[name]
+        dtype = targets.get(name, variable.dtype)
+        if variable.dtype.kind == "handle":
+            action, reason = "drop", f"{dtype} has no plain values"
+        elif dtype is not variable.dtype:
+            made[new] = results.cast(variable, dtype, new)
+            action, reason = "cast", casting.describe(variable.dtype, dtype)
+        else:
+            made[new] = variable.renamed(new)
+            action, reason = ("keep", "as it is") if new == name else ("copy", "renamed")
+        verdicts.append(Verdict(new, action, name, reason, dtype.name, variable.shape))
+    unused = [name for name in variables if name not in set(chosen)]
+    return ExportPlan(verdicts, made, [checkpoint], unused=unused)
+
+
+def export(
+    checkpoint: Checkpoint,
+    out: str | os.PathLike[str],
+    patterns: Iterable[str] = (),
+    *,
+    exclude: Iterable[str] = (),
+    rename: Renames = (),
+    cast: Mapping[str, str] | Iterable[str] = (),
+    compress: str | None = None,
+    checksum: bool = False,
+    force: bool = False,
+    sync: bool = True,
+) -> Exported:
+    """Export variables to an HDF5 file: `plan_export`, then `ExportPlan.export`, which see.
+
+    Raises:
+        CheckpointError: As they do.
+    """
+    plan = plan_export(checkpoint, patterns, exclude=exclude, rename=rename, cast=cast)
+    return plan.export(out, compress=compress, checksum=checksum, force=force, sync=sync)
+
+
+def check_destination(out: str) -> None:
+    """Raise unless `out` ends in what tells a format that is written.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not out.endswith(SUFFIXES):
+        raise UsageError(
+            f"{out}: cannot tell the format from the name",
+            hint=f"end it in {' or '.join(SUFFIXES)}",
+        )
+    if out.endswith(".weights.h5"):
+        raise UsageError(f"{out}: this ending means Keras 3's own layout", hint="end it in .h5 alone")
+
+
+def _read_casts(cast: Mapping[str, str] | Iterable[str]) -> list[tuple[str, DType]]:
+    pairs = list(cast.items()) if isinstance(cast, Mapping) else [c.rpartition("=")[::2] for c in cast]
+    for pattern, dtype in pairs:
+        if not pattern or not dtype:
+            raise UsageError(
+                f"{pattern or dtype!r}: not a cast",
+                hint="write PATTERN=DTYPE: --cast '**=bfloat16'",
+            )
+    return [(pattern, dtypes.as_dtype(dtype)) for pattern, dtype in pairs]
+
+
+def _attributes(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a file says of where its values come from."""
+    attributes: dict[str, Any] = {
+        "producer": f"{_PRODUCER} {toolkit.__version__}",
+        "source": os.path.basename(checkpoint.path),
+    }
+    step = _step(checkpoint)
+    if step is not None:
+        attributes["step"] = step
+    return attributes
+
+
+def _step(checkpoint: Checkpoint) -> int | None:
+    """Return the step of training: the variable `global_step`, or what the name ends in."""
+    variable = checkpoint.find("global_step")
+    if variable is not None and variable.dtype.kind == "int" and not variable.shape:
+        return int(variable.read())
+    found = re.search(r"-(\d+)\Z", checkpoint.path)
+    return int(found[1]) if found else None

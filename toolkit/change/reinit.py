@@ -1,0 +1,177 @@
+"""Fresh values for chosen variables of a checkpoint, and with them for what an optimizer keeps of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+
+from toolkit import initializers
+from toolkit.change import results
+from toolkit.change.plan import FilePlan
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import MismatchError, UnsupportedError, UsageError
+from toolkit.formats.opening import open_checkpoint
+from toolkit.initializers import Spec
+from toolkit.plan import Action, Verdict
+from toolkit.roles import Role, assign, initial_slot_value, is_object_based
+from toolkit.selection import matching, select, with_followers
+
+_SEED_BITS = 32
+
+
+def plan_reinit(
+    checkpoint: Checkpoint,
+    patterns: Iterable[str],
+    *,
+    init: str | None = None,
+    seed: int | None = None,
+    exclude: Iterable[str] = (),
+    keep_slots: bool = False,
+) -> FilePlan:
+    """Plan to give the variables that `patterns` mean fresh values; the rest stays bit for bit.
+
+    Args:
+        checkpoint: What to begin from. It is not changed.
+        patterns: Which variables.
+        init: An initializer (`he_normal`, `constant:0.1`), `from:VARIABLE`, or
+            `checkpoint:PATH[::NAME]`. Without it, by role: kernels glorot_uniform, biases zeros and
+            so on; the plan says which.
+        seed: For random values; without one, one is drawn, and the plan has it.
+        exclude: Patterns of variables to leave alone.
+        keep_slots: Leave slots and moving averages of the chosen variables as they are. Without it
+            slots start as their optimizer starts them, and averages as their variable's new value.
+
+    Raises:
+        VariableNotFoundError: A pattern, or the variable of `from:`, matches nothing.
+        UsageError: `init` cannot be read, or has no values for one of the variables.
+        MismatchError: What `init` takes a value from differs in dtype or shape.
+        UnsupportedError: Slots cannot be told in an object-based checkpoint.
+    """
+    roles = assign(checkpoint.variables())
+    exclude = list(exclude)
+    if is_object_based(roles) and not keep_slots:
+        raise UnsupportedError(
+            "an object-based checkpoint (TF2), in which names do not tell whose slots are whose",
+            path=checkpoint.path,
+            hint="--keep-slots reinitializes the variables alone",
+        )
+    selected = select(roles, patterns, exclude, where=checkpoint.path)
+    chosen = {name for name in selected if roles[name].kind != "metadata"}
+    if not chosen:
+        raise UsageError("nothing is left to reinitialize", hint="exclude less")
+    following: set[str] = set()
+    if not keep_slots:
+        left_out = matching(roles, exclude, where=checkpoint.path)
+        following = with_followers(chosen, roles) - chosen - left_out
+    maker = _Maker(checkpoint, init, secrets.randbits(_SEED_BITS) if seed is None else seed)
+    for name in sorted(roles, key=lambda name: _depth(name, roles)):
+        role = roles[name]
+        if name in chosen and (init is not None or role.of is None):
+            maker.choose(name)
+        elif name in chosen or name in following:
+            maker.follow(name, role)
+        else:
+            maker.keep(name)
+    return maker.plan(roles)
+
+
+def _depth(name: str, roles: Mapping[str, Role]) -> int:
+    """Return how many variables stand above a slot: its own, and those that this is a slot of."""
+    depth = 0
+    owner = roles[name].of
+    while owner is not None:
+        depth += 1
+        owner = roles[owner].of
+    return depth
+
+
+class _Maker:
+    """Makes verdicts and their results, one variable after another, owners before their slots."""
+
+    def __init__(self, checkpoint: Checkpoint, init: str | None, seed: int) -> None:
+        self._variables = checkpoint.variables()
+        self._sources = [checkpoint]
+        self._seed = seed
+        self._spec: Spec | None = None
+        self._inherited: tuple[Checkpoint, str] | None = None  # where from, and which if one for all
+        self._verdicts: dict[str, Verdict] = {}
+        self._results: dict[str, Variable] = {}
+        kind, _, rest = (init or "").partition(":")
+        if kind == "from":
+            self._inherited = checkpoint, checkpoint[rest].name
+        elif kind == "checkpoint":
+            path, _, name = rest.rpartition("::") if "::" in rest else (rest, "", "")
+            self._sources.append(open_checkpoint(path))
+            self._inherited = self._sources[-1], name
+        elif init is not None:
+            self._spec = initializers.parse(init)
+
+    def choose(self, name: str) -> None:
+        """Give a variable that was asked for its fresh value."""
+        variable = self._variables[name]
+        if self._inherited is not None:
+            self._inherit(variable, *self._inherited)
+            return
+        spec, reason = self._spec, "chosen"
+        if spec is None:
+            spec, why = initializers.default_spec(name, variable.shape, variable.dtype)
+            reason = f"chosen; {why}"
+        self._fill(name, spec, reason)
+
+    def follow(self, name: str, role: Role) -> None:
+        """Give a slot the value that it starts with, and a moving average its variable's."""
+        owner = role.of
+        assert owner is not None
+        if role.kind == "moving_average":
+            result = self._results[owner].renamed(name)
+            self._add(result, "copy", owner, f"moving average of {owner}: starts as its value")
+            return
+        value, known = initial_slot_value(name)
+        name_of_value = {0.0: "zeros", 1.0: "ones"}.get(value)
+        spec = Spec(name_of_value, ()) if name_of_value else Spec("constant", (value,))
+        start = "as its optimizer starts it" if known else "an unknown optimizer's, so zeroed"
+        self._fill(name, spec, f"slot of {owner}; {start}")
+
+    def keep(self, name: str) -> None:
+        """Leave a variable as it is."""
+        self._add(self._variables[name], "keep", name, "not chosen")
+
+    def plan(self, order: Iterable[str]) -> FilePlan:
+        """Return the plan, verdicts in the given order."""
+        verdicts = [self._verdicts[name] for name in order]
+        return FilePlan(verdicts, self._results, self._sources, seed=self._seed)
+
+    def _fill(self, name: str, spec: Spec, reason: str) -> None:
+        result = results.filled(name, self._variables[name], spec, self._seed)
+        self._add(result, "initialize", None, reason, str(spec))
+
+    def _inherit(self, variable: Variable, source: Checkpoint, name: str) -> None:
+        """Take the value of another variable, of this checkpoint or another."""
+        other = source[name or variable.name]
+        for what in ("dtype", "shape"):
+            expected, found = getattr(variable, what), getattr(other, what)
+            if expected != found:
+                raise MismatchError(
+                    f"{variable.name}: {what} {expected}, but {other.name} in {source.path} has {found}",
+                    name=variable.name,
+                    expected=expected,
+                    found=found,
+                )
+        if source is self._sources[0]:
+            self._add(other.renamed(variable.name), "copy", other.name, "chosen; takes its value")
+        else:
+            place = f"{source.path}::{other.name}"
+            self._add(other.renamed(variable.name), "restore", place, "chosen; from that checkpoint")
+
+    def _add(
+        self,
+        result: Variable,
+        action: Action,
+        source: str | None,
+        reason: str,
+        initializer: str | None = None,
+    ) -> None:
+        self._results[result.name] = result
+        self._verdicts[result.name] = Verdict(
+            result.name, action, source, reason, result.dtype.name, result.shape, initializer
+        )

@@ -1,0 +1,96 @@
+"""Variables that do not exist yet: what a plan's verdicts make, in the form that sinks take.
+
+A sink is given variables and asks them for their bytes; whether these come from a file, an initializer
+or a cast is their source's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from toolkit import casting, initializers
+from toolkit.checkpoint import Place, Variable
+from toolkit.dtypes import DType
+from toolkit.formats.bundle import strings
+from toolkit.initializers import Spec
+
+Array = np.ndarray[Any, Any]
+
+_NOWHERE = Place(-1, 0, None)
+
+
+def filled(name: str, like: Variable, spec: Spec, seed: int) -> Variable:
+    """Return a variable of the dtype and shape of `like` that `spec` fills.
+
+    Raises:
+        UsageError: `spec` has no values of this dtype or shape.
+    """
+    initializers.check(spec, like.shape, like.dtype, name)
+    if like.dtype.kind == "string":
+        nbytes = sum(map(len, strings.encode([b""] * like.num_elements)))
+    else:
+        nbytes = like.num_elements * (like.dtype.itemsize or 0)
+    return Variable(name, like.dtype, like.shape, nbytes, _Filled(spec, seed, name), None)
+
+
+def cast(variable: Variable, dtype: DType, name: str) -> Variable:
+    """Return `variable` under `name` with its values in `dtype`.
+
+    Raises:
+        UsageError: Its values cannot be cast to that dtype.
+    """
+    casting.check(variable.name, variable.dtype, dtype)
+    nbytes = variable.num_elements * (dtype.itemsize or 0)
+    return Variable(name, dtype, variable.shape, nbytes, _Cast(variable), None)
+
+
+class _Filled:
+    """The source of a variable that an initializer fills."""
+
+    def __init__(self, spec: Spec, seed: int, name: str) -> None:
+        self._spec = spec
+        self._seed = seed
+        self._name = name
+
+    def place(self, variable: Variable) -> Place:
+        return _NOWHERE
+
+    def read(self, variable: Variable, *, verify: bool) -> Array:
+        # by the name it was made for: a copy of it under another name has the same values
+        return initializers.values(
+            self._spec, variable.shape, variable.dtype, seed=self._seed, name=self._name
+        )
+
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
+        values = self.read(variable, verify=verify).reshape(-1)
+        if variable.dtype.kind == "string":
+            flat = np.frombuffer(b"".join(strings.encode(values.tolist())), np.uint8)
+        else:
+            flat = values.view(np.uint8)
+        for start in range(0, flat.size, max_bytes):
+            yield flat[start : start + max_bytes]
+
+
+class _Cast:
+    """The source of a variable that has the values of another in its own dtype."""
+
+    def __init__(self, original: Variable) -> None:
+        self._original = original
+
+    def place(self, variable: Variable) -> Place:
+        return _NOWHERE
+
+    def read(self, variable: Variable, *, verify: bool) -> Array:
+        values = self._original.read(verify=verify)
+        return casting.cast(values, variable.dtype, variable.name)
+
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
+        original = self._original
+        itemsizes = original.dtype.itemsize or 1, variable.dtype.itemsize or 1
+        max_bytes = max_bytes * itemsizes[0] // max(itemsizes)
+        for chunk in original.chunks(max_bytes=max_bytes, verify=verify):
+            values = chunk.view(original.dtype.numpy)
+            yield casting.cast(values, variable.dtype, variable.name).view(np.uint8)

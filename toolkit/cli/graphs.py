@@ -1,0 +1,70 @@
+"""What the commands that load TensorFlow have in common: quiet loading, and a built model."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from toolkit.cli.output import Settings
+from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@contextlib.contextmanager
+def tensorflow() -> Iterator[None]:
+    """Load TensorFlow, and keep its native log off the terminal while it is used, unless --debug.
+
+    It writes to file descriptor 2 before anybody can tell it not to. Python's own stderr, where the
+    user's model function may print, goes on as before.
+
+    Raises:
+        UsageError: TensorFlow is not installed.
+    """
+    with contextlib.ExitStack() as stack:
+        if not Settings.debug:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            stack.enter_context(_native_log_diverted())
+        try:
+            import tensorflow as tf
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "this command needs TensorFlow, which is not installed",
+                hint="pip install 'checkpoint-toolkit[tf]'",
+            ) from error
+        if not Settings.debug:
+            tf.get_logger().setLevel("ERROR")
+        yield
+
+
+@contextlib.contextmanager
+def session(graph: Any) -> "Iterator[tf.compat.v1.Session]":
+    """Open a session on the processor alone, so that the same seed gives the same values."""
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    with tf.compat.v1.Session(graph=graph, config=config) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def _native_log_diverted() -> Iterator[None]:
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    python_stderr = sys.stderr
+    with (
+        tempfile.TemporaryFile() as log,
+        open(terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace") as stderr,
+    ):
+        os.dup2(log.fileno(), 2)
+        if sys.stderr is sys.__stderr__:
+            sys.stderr = stderr
+        try:
+            yield
+        finally:
+            stderr.flush()
+            sys.stderr = python_stderr
+            os.dup2(terminal, 2)

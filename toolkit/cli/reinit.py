@@ -1,0 +1,53 @@
+"""`ckpt reinit`: fresh values for chosen variables, in the file alone."""
+
+from typing import Annotated
+
+import typer
+
+from toolkit.cli import options, output
+from toolkit.cli.patterns import gather
+from toolkit.errors import UsageError
+
+
+def reinit(
+    ckpt: options.Ckpt,
+    pattern: options.Patterns = None,
+    out: options.Out = None,
+    exclude: options.Exclude = None,
+    select_from: options.SelectFrom = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="zeros, he_normal, normal:0,0.02, from:VARIABLE, checkpoint:PATH[::NAME] …; "
+            "by default by role: kernels glorot_uniform, biases zeros.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: options.Seed = None,
+    keep_slots: Annotated[
+        bool, typer.Option("--keep-slots", help="Leave slots and moving averages as they are.")
+    ] = False,
+    force: options.Force = False,
+    no_sync: options.NoSync = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    no_truncate: options.NoTruncate = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Give chosen variables fresh values, their slots with them; the rest stays bit for bit."""
+    from toolkit.change.reinit import plan_reinit
+    from toolkit.formats.opening import open_checkpoint
+
+    destination = options.destination(out, dry_run=dry_run)
+    patterns = gather(pattern, select_from)
+    if not patterns:
+        raise UsageError("no PATTERN: which variables?", hint="name them; '**' means all")
+    with open_checkpoint(ckpt, note=output.message) as checkpoint:
+        plan = plan_reinit(
+            checkpoint, patterns, init=init, seed=seed, exclude=exclude or (), keep_slots=keep_slots
+        )
+        if destination:
+            plan.write(destination, force=force, sync=not no_sync)
+        output.plan("reinit", plan, destination, json=json, every_row=no_truncate)

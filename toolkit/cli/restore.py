@@ -1,0 +1,79 @@
+"""`ckpt restore`: a model's variables from a checkpoint by plan, the rest initialized."""
+
+import secrets
+from typing import Annotated, Literal
+
+import typer
+
+from toolkit.cli import graphs, options, output
+from toolkit.cli.patterns import gather
+
+
+def restore(
+    ckpt: options.Ckpt,
+    model: options.Model,
+    pattern: options.ModelPatterns = None,
+    out: options.Out = None,
+    exclude: options.Exclude = None,
+    select_from: options.SelectFrom = None,
+    rename: options.Rename = None,
+    reinit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Initialize these, and their slots with them. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    on_missing: Annotated[
+        Literal["init", "error"],
+        typer.Option(help="What to do about a variable that CKPT lacks."),
+    ] = "error",
+    on_shape: Annotated[
+        Literal["error", "init", "overlap"],
+        typer.Option(help="What to do where shapes differ; overlap copies the common part."),
+    ] = "error",
+    cast: Annotated[bool, typer.Option("--cast", help="Convert where dtypes differ.")] = False,
+    seed: options.Seed = None,
+    force: options.Force = False,
+    no_sync: options.NoSync = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    no_truncate: options.NoTruncate = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Build a model, restore its variables from CKPT, initialize the others, and save all."""
+    from toolkit.change.plan import refuse_source
+    from toolkit.formats.opening import open_checkpoint
+
+    destination = options.destination(out, dry_run=dry_run)
+    patterns = gather(pattern, select_from)
+    seed = secrets.randbits(31) if seed is None else seed
+    with open_checkpoint(ckpt, note=output.message) as checkpoint, graphs.tensorflow():
+        from toolkit.graph.model_function import build
+        from toolkit.graph.restore import plan_restore
+        from toolkit.graph.saving import save
+
+        refuse_source(destination or "", [checkpoint])
+        graph = build(model, seed=seed)
+        plan = plan_restore(
+            checkpoint,
+            graph,
+            patterns,
+            exclude=exclude or (),
+            rename=rename or (),
+            reinit=reinit or (),
+            on_missing=on_missing,
+            on_shape=on_shape,
+            cast=cast,
+        )
+        plan.seed = seed
+        if destination and plan.ok:
+            with graphs.session(graph) as session:
+                plan.apply(session)
+                checksums = plan.restored_checksums()
+                save(session, destination, checksums=checksums, force=force, sync=not no_sync)
+        done = destination if plan.ok else None
+        output.plan("restore", plan, done, json=json, every_row=no_truncate)
+        plan.check()

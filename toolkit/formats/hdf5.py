@@ -1,0 +1,267 @@
+"""Writing variables to an HDF5 file, in the toolkit's own layout: a dataset for each.
+
+A variable keeps its name as its path where it can (`names.to_path`). What HDF5 cannot say is in
+attributes: of a dataset `tf_name`, `tf_dtype` and `crc32c` (of the values as a checkpoint stores them);
+of the file `producer`, `layout`, `source` and `step`.
+
+Debian's h5ls and h5dump (HDF5 1.10) read what is written. Nothing is held but a chunk of one tensor;
+string tensors, which HDF5 stores element by element, are held whole.
+
+Source: HDF5 File Format Specification 3.0; h5py's documentation on special types.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from toolkit import checksum, names
+from toolkit.checkpoint import Variable, regroup
+from toolkit.errors import MismatchError, UsageError
+from toolkit.formats import hdf5_types
+from toolkit.formats.bundle import strings
+
+LAYOUT = "tf"
+_SLAB_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 20
+"""Of a chunked dataset: what HDF5 holds of it at a time."""
+_VERSIONS = ("earliest", "v110")
+"""The oldest form that can say it, none that HDF5 1.10 cannot read."""
+
+Array = np.ndarray[Any, Any]
+
+
+class Options(NamedTuple):
+    """How datasets are stored.
+
+    Attributes:
+        compress: `gzip`, or `None`.
+        checksum: Whether HDF5 keeps a Fletcher-32 of each chunk and compares it at every reading.
+    """
+
+    compress: str | None = None
+    checksum: bool = False
+
+
+def write(
+    path: str,
+    variables: Iterable[Variable],
+    *,
+    attributes: dict[str, Any],
+    options: Options,
+) -> dict[str, int]:
+    """Write `variables` to the new file `path`; return the CRC-32C of each one's values, by name.
+
+    Args:
+        path: It must not exist.
+        variables: What to write. All are read once, and checked on the way.
+        attributes: Of the file.
+        options: How datasets are stored.
+
+    Raises:
+        UnsupportedError: A variable has no plain values.
+        FormatError, ReadError: A variable cannot be read.
+        OSError: The system refuses something.
+    """
+    variables = list(variables)
+    paths = _paths([variable.name for variable in variables])
+    checksums = {}
+    with _system_errors(path), h5py.File(path, "x", libver=_VERSIONS, track_order=True) as file:
+        for name, value in {"layout": LAYOUT, **attributes}.items():
+            file.attrs[name] = value
+        for variable in variables:
+            if variable.dtype.kind == "string":
+                dataset, crc = _write_strings(file, paths[variable.name], variable)
+            else:
+                dataset, crc = _write_plain(file, paths[variable.name], variable, options)
+            dataset.attrs["tf_name"] = _storable_name(variable.name)
+            dataset.attrs["tf_dtype"] = variable.dtype.name
+            dataset.attrs["crc32c"] = np.uint32(crc)
+            checksums[variable.name] = crc
+    return checksums
+
+
+def check(path: str, variables: Iterable[Variable], checksums: dict[str, int]) -> None:
+    """Read all of the file at `path` and compare it with what was written.
+
+    Args:
+        path: A file that `write` wrote.
+        variables: What it was given.
+        checksums: What it returned.
+
+    Raises:
+        MismatchError: A variable reads otherwise than it was written.
+    """
+    variables = list(variables)
+    paths = _paths([variable.name for variable in variables])
+    with h5py.File(path, "r") as file:
+        for variable in variables:
+            dataset = file[paths[variable.name]]
+            if variable.dtype.kind == "string":
+                crc = _checksum_of_strings(_read_strings(dataset))
+            else:
+                crc = _checksum_of_plain(dataset, variable)
+            stored_name = dataset.attrs["tf_name"]
+            if crc != checksums[variable.name] or dataset.shape != variable.shape:
+                raise MismatchError(
+                    f"{path}: {variable.name} was not written as it is: expected checksum "
+                    f"{checksums[variable.name]:#010x}, got {crc:#010x}",
+                    name=variable.name,
+                    expected=checksums[variable.name],
+                    found=crc,
+                )
+            if _read_name(stored_name) != variable.name:
+                raise MismatchError(
+                    f"{path}: {variable.name} was written as {stored_name!r}",
+                    name=variable.name,
+                    expected=variable.name,
+                    found=stored_name,
+                )
+
+
+@contextlib.contextmanager
+def _system_errors(path: str) -> Iterator[None]:
+    """Let an error of the system be one: HDF5 hides its number in a paragraph."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        found = re.search(r"errno = (\d+), error message = '([^']*)'", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), found[2], path) from error
+
+
+def _paths(all_names: list[str]) -> dict[str, str]:
+    """Return where each variable lies in the file."""
+    known = set(all_names)
+    paths = {}
+    for name in all_names:
+        above = [scope for scope in names.parents(name) if scope in known]
+        paths[name] = names.to_path(name, above=above[-1] if above else None)
+    if len(set(paths.values())) < len(paths):
+        raise UsageError("two variables would have one path in the file")
+    return paths
+
+
+def _write_plain(
+    file: h5py.File, path: str, variable: Variable, options: Options
+) -> tuple[h5py.Dataset, int]:
+    dtype = hdf5_types.stored_dtype(variable.dtype)
+    filters: dict[str, Any] = {}
+    filtered = (options.compress or options.checksum) and math.prod(variable.shape) > 0
+    if filtered and variable.shape:  # a scalar cannot be chunked, nor can nothing
+        filters["chunks"] = _slab(variable.shape, dtype.itemsize, _CHUNK_BYTES)
+        filters["compression"] = options.compress
+        filters["shuffle"] = options.compress is not None and dtype.itemsize > 1
+        filters["fletcher32"] = options.checksum
+    dataset = file.create_dataset(path, variable.shape, dtype, track_order=True, **filters)
+    slab = filters.get("chunks") or _slab(variable.shape, dtype.itemsize, _SLAB_BYTES)
+    running = checksum.Running()
+    itemsize = variable.dtype.itemsize or 1
+    sizes = (math.prod(_extent(r)) * itemsize for r in _regions(variable.shape, slab))
+    for region, raw in zip(_regions(variable.shape, slab), regroup(variable.chunks(), sizes), strict=True):
+        running.update(raw)
+        values = raw.view(variable.dtype.numpy)
+        dataset[region] = hdf5_types.encode(values, variable.dtype).reshape(_extent(region))
+    return dataset, running.finish()
+
+
+def _checksum_of_plain(dataset: h5py.Dataset, variable: Variable) -> int:
+    running = checksum.Running()
+    slab = dataset.chunks or _slab(dataset.shape, dataset.dtype.itemsize, _SLAB_BYTES)
+    for region in _regions(dataset.shape, slab):
+        stored = np.ascontiguousarray(dataset[region]).reshape(-1)
+        values = hdf5_types.decode(stored, variable.dtype)
+        running.update(values.view(np.uint8))
+    return running.finish()
+
+
+def _write_strings(file: h5py.File, path: str, variable: Variable) -> tuple[h5py.Dataset, int]:
+    values = variable.read()
+    elements = values.reshape(-1).tolist()
+    dataset = file.create_dataset(path, variable.shape, _string_dtype(elements), track_order=True)
+    if h5py.check_string_dtype(dataset.dtype) is None:
+        values = np.empty(len(elements), object)
+        values[:] = [np.frombuffer(element, np.uint8) for element in elements]
+        values = values.reshape(variable.shape)
+    if values.size:
+        dataset[...] = values if variable.shape else values[()]
+    return dataset, _checksum_of_strings(elements)
+
+
+def _string_dtype(elements: list[bytes]) -> Any:
+    """Return the HDF5 type for these strings: text where they are, else sequences of bytes.
+
+    HDF5 ends a variable-length string at its first NUL, and readers decode it.
+    """
+    if any(b"\0" in element for element in elements):
+        return h5py.vlen_dtype(np.uint8)
+    if all(element.isascii() for element in elements):
+        return h5py.string_dtype("ascii")
+    try:
+        for element in elements:
+            element.decode("utf-8")
+    except UnicodeDecodeError:
+        return h5py.vlen_dtype(np.uint8)
+    return h5py.string_dtype("utf-8")
+
+
+def _read_strings(dataset: h5py.Dataset) -> list[bytes]:
+    values = dataset[()] if dataset.size else np.empty(0, object)
+    values = values.reshape(-1).tolist() if dataset.shape else [values]
+    return [v if isinstance(v, bytes) else np.asarray(v, np.uint8).tobytes() for v in values]
+
+
+def _checksum_of_strings(elements: list[bytes]) -> int:
+    parts = strings.encode(elements)
+    running = strings.StringChecksum(len(elements), sum(map(len, parts)))
+    for part in parts:
+        running.update(np.frombuffer(part, np.uint8))
+    return running.finish()
+
+
+def _slab(shape: tuple[int, ...], itemsize: int, max_bytes: int) -> tuple[int, ...]:
+    """Return the shape of the largest block of at most `max_bytes` that lies in one piece in C order."""
+    slab = [1] * len(shape)
+    room = max(max_bytes // itemsize, 1)
+    for axis in reversed(range(len(shape))):
+        slab[axis] = max(min(shape[axis], room), 1)
+        if slab[axis] < shape[axis]:
+            break
+        room //= slab[axis]
+    return tuple(slab)
+
+
+def _regions(shape: tuple[int, ...], slab: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Yield the regions of `shape` that blocks of the shape `slab` cut it into, in C order."""
+    starts = (range(0, size, step) for size, step in zip(shape, slab, strict=True))
+    for corner in itertools.product(*starts):
+        yield tuple(
+            slice(start, min(start + step, size))
+            for start, step, size in zip(corner, slab, shape, strict=True)
+        )
+
+
+def _extent(region: tuple[slice, ...]) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in region)
+
+
+def _storable_name(name: str) -> str | np.void:
+    """Return a name as an attribute: text, or opaque bytes where it has a NUL or is not UTF-8."""
+    raw = names.encode_name(name)
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return np.void(raw)
+    return np.void(raw) if b"\0" in raw else name
+
+
+def _read_name(stored: Any) -> str:
+    return names.decode_name(stored.tobytes()) if isinstance(stored, np.void) else str(stored)

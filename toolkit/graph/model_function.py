@@ -1,0 +1,136 @@
+"""A function of the user's that builds a model, named on the command line, and the graph it builds.
+
+This runs code. Only a person may name it, never a file that was read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import tensorflow as tf
+
+from toolkit import names
+from toolkit.errors import CheckpointError, ModelError, UsageError
+
+
+def load_function(spec: str) -> Callable[[], Any]:
+    """Return the function that `MODULE:FUNCTION` or `FILE.py:FUNCTION` names.
+
+    Raises:
+        UsageError: `spec` is neither.
+        ModelError: The module or function does not exist, fails on import, or takes arguments.
+    """
+    place, found, name = spec.rpartition(":")
+    if not found or not place or not name:
+        raise UsageError(
+            f"{spec!r}: not a model function",
+            hint="write MODULE:FUNCTION or FILE.py:FUNCTION, as toolkit.graph.models:perceptron",
+        )
+    module = _load_file(place) if place.endswith(".py") else _load_module(place)
+    function = getattr(module, name, None)
+    if function is None:
+        functions = [
+            n
+            for n, f in vars(module).items()
+            if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
+        ]
+        near = names.nearest(name, functions) or functions[:5]
+        raise ModelError(
+            f"{place}: has no function {name}",
+            hint=f"it has {', '.join(near)}" if near else "it has no functions",
+        )
+    if not callable(function):
+        raise ModelError(f"{spec}: not a function but {type(function).__name__}")
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise ModelError(
+            f"{spec}: cannot be called without arguments: {error}",
+            hint="name a function of yours that calls it with them",
+        ) from error
+    except ValueError:
+        pass  # a builtin does not tell its signature
+    return function  # type: ignore[no-any-return]
+
+
+def build(spec: str, *, seed: int | None = None) -> tf.Graph:
+    """Return a new graph in which the model function `spec` has built its variables.
+
+    What the function prints goes to stderr: stdout is the command's.
+
+    Args:
+        spec: `MODULE:FUNCTION` or `FILE.py:FUNCTION`.
+        seed: The seed of the graph's random ops.
+
+    Raises:
+        UsageError, ModelError: As `load_function`; or the function raises, or builds no variables.
+    """
+    graph = tf.Graph()
+    with contextlib.redirect_stdout(sys.stderr):
+        function = load_function(spec)
+        with graph.as_default():
+            if seed is not None:
+                tf.compat.v1.set_random_seed(seed)
+            try:
+                function()
+            except CheckpointError:
+                raise
+            except Exception as error:
+                raise _raised(spec, error) from error
+    if not graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES):
+        raise ModelError(
+            f"{spec}: built no variables in the default graph",
+            hint="create them with tf.compat.v1.get_variable or tf.Variable, and return",
+        )
+    return graph
+
+
+def _load_module(name: str) -> ModuleType:
+    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise ModelError(
+                f"{name}: no such module", hint="run from its folder, or write FILE.py:FUNCTION"
+            ) from error
+        raise _raised(name, error) from error
+    except Exception as error:
+        raise _raised(name, error) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _load_file(path: str) -> ModuleType:
+    if not os.path.isfile(path):
+        raise ModelError(f"{path}: no such file")
+    name = os.path.basename(path).removesuffix(".py")
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    directory = os.path.dirname(os.path.abspath(path))
+    sys.path.insert(0, directory)  # as `python FILE` does
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise _raised(path, error) from error
+    finally:
+        sys.path.remove(directory)
+    return module
+
+
+def _raised(where: str, error: Exception) -> ModelError:
+    text = " ".join(str(error).split())
+    return ModelError(
+        f"{where}: raised {type(error).__name__}{': ' if text else ''}{text}",
+        hint="--debug shows the traceback",
+    )

@@ -1,0 +1,242 @@
+"""A plan over a live graph, and carrying it out: each variable is restored or initialized, never both.
+
+Restored variables come first, through TensorFlow's own Saver. Then the others are initialized in waves:
+a variable whose initial value is computed from another waits until that one has its value. What cannot
+go through the Saver (a cast, the overlap of two shapes, a copy) is fed to the variable's own initializer,
+which adds nothing to the graph.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from toolkit import casting
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import ModelError, ReadError
+from toolkit.graph.variables import (
+    by_name,
+    dependencies_of,
+    dtype_of,
+    initial_value,
+    load,
+    uninitialized,
+)
+from toolkit.plan import Plan, Verdict
+
+CopyValue = Literal["initial", "current"]
+
+
+class GraphPlan(Plan):
+    """A plan over variables of a graph.
+
+    Args:
+        verdicts: What to do with each.
+        variables: TensorFlow's variables, by name.
+        checkpoint: Where values are restored from, if any are.
+        stored: The checkpoint's variable that each restored one comes from, by the graph's name.
+        copy_value: What a copy starts with: the `initial` value of what it copies, from the same
+            draw, or its `current` one.
+        unused: Names in the checkpoint that nothing takes.
+    """
+
+    def __init__(
+        self,
+        verdicts: Iterable[Verdict],
+        variables: Mapping[str, Any],
+        *,
+        checkpoint: Checkpoint | None = None,
+        stored: Mapping[str, Variable] | None = None,
+        copy_value: CopyValue = "current",
+        unused: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> None:
+        origin = None if checkpoint is None else checkpoint.path
+        super().__init__(verdicts, origin=origin, unused=unused, seed=seed)
+        self._variables = dict(variables)
+        self._checkpoint = checkpoint
+        self._stored = dict(stored or {})
+        self._copy_value = copy_value
+
+    def restored_checksums(self) -> dict[str, int | None]:
+        """Return the checkpoint's CRC-32C of each variable that is restored as it is, by name."""
+        return {
+            verdict.name: self._stored[verdict.name].crc32c
+            for verdict in self.verdicts
+            if verdict.action == "restore"
+        }
+
+    def apply(self, session: tf.compat.v1.Session) -> None:
+        """Give every variable of the plan its value in `session`, then see that each has one.
+
+        Raises:
+            PlanError: The plan cannot be carried out; nothing was done.
+            FormatError, ReadError: The checkpoint is damaged.
+            MismatchError: A value does not fit the dtype that it is cast to.
+            ModelError: An initializer fails, or a variable that another starts from has no value.
+        """
+        self.check()
+        actions = {verdict.name: verdict.action for verdict in self.verdicts}
+        copies = {v.name: str(v.source) for v in self.verdicts if v.action == "copy"}
+        together = copies if self._copy_value == "initial" else {}
+        self._refuse_initialized(session, set(together.values()))
+        waves = self.waves()
+        self._restore(session, [name for name, action in actions.items() if action == "restore"])
+        for name, action in actions.items():
+            if action == "cast":
+                load(session, self._variables[name], self._cast(name))
+        for wave in waves:
+            fresh = [name for name in wave if actions[name] == "initialize"]
+            self._initialize(session, fresh, together)
+            for name in wave:
+                if actions[name] == "overlap":
+                    self._overlap(session, name)
+                elif actions[name] == "copy" and not together:
+                    load(session, self._variables[name], self._read(session, copies[name]))
+        missing = uninitialized(session, self._variables)
+        if missing:
+            raise ModelError(f"left without a value: {', '.join(missing[:5])}")
+
+    def waves(self) -> list[list[str]]:
+        """Return the variables that are not restored in the order in which they get their values.
+
+        Those of one wave depend on none but earlier ones, and on those that are restored.
+
+        Raises:
+            ModelError: Some depend on each other in a circle.
+        """
+        waiting = {
+            verdict.name: {str(verdict.source)} if verdict.action == "copy" else set[str]()
+            for verdict in self.verdicts
+            if verdict.action in ("initialize", "overlap", "copy")
+        }
+        own = {n: self._variables[n] for n, sources in waiting.items() if not sources}
+        for name, depends_on in dependencies_of(own).items():
+            waiting[name].update(depends_on)
+        waves = []
+        while waiting:
+            wave = [name for name, needed in waiting.items() if not needed & waiting.keys()]
+            if not wave:
+                raise ModelError(
+                    f"initial values depend on each other: {_circle(waiting)}",
+                    hint="let one of them start from something else",
+                )
+            waves.append(wave)
+            for name in wave:
+                del waiting[name]
+        return waves
+
+    def _initialize(
+        self, session: tf.compat.v1.Session, names: list[str], together: Mapping[str, str]
+    ) -> None:
+        """Run the initializers of `names` at once, and copy what was drawn to what starts with it."""
+        if not names:
+            return
+        originals = {_origin(copy, together): None for copy in together}
+        fetched = [name for name in names if name in originals]
+        try:
+            _, values = session.run(
+                [
+                    [self._variables[name].initializer for name in names],
+                    [initial_value(self._variables[name]) for name in fetched],
+                ]
+            )
+        except tf.errors.OpError as error:
+            raise self._failure(session, names, error) from error
+        drawn = dict(zip(fetched, values, strict=True))
+        for copy in together:
+            if (origin := _origin(copy, together)) in drawn:
+                load(session, self._variables[copy], drawn[origin])
+
+    def _failure(
+        self, session: tf.compat.v1.Session, names: list[str], error: tf.errors.OpError
+    ) -> ModelError:
+        """Return the error that says why initializers failed: a value that they need is missing."""
+        everything = by_name(session.graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES))
+        for name, needed in dependencies_of({n: self._variables[n] for n in names}).items():
+            absent = uninitialized(session, {n: everything[n] for n in needed if n in everything})
+            if absent:
+                return ModelError(
+                    f"{name}: its initial value is computed from {absent[0]}, which has no value",
+                    hint=f"initialize or restore {absent[0]} too",
+                )
+        return ModelError(f"an initializer failed: {error.message}")
+
+    def _refuse_initialized(self, session: tf.compat.v1.Session, names: set[str]) -> None:
+        """Refuse to draw anew for a copy what has a value already."""
+        empty = set(uninitialized(session, {name: self._variables[name] for name in names}))
+        for name in sorted(names - empty):
+            raise ModelError(
+                f"{name}: is initialized already, and running its initializer again draws anew",
+                hint='copy its current value: copy_value="current"',
+            )
+
+    def _restore(self, session: tf.compat.v1.Session, names: list[str]) -> None:
+        """Restore variables through the Saver; where that is not possible, from our own reading."""
+        if not names:
+            return
+        assert self._checkpoint is not None
+        path = self._checkpoint.path
+        if session.graph.finalized or glob.has_magic(path):  # the Saver adds ops, and expands globs
+            for name in names:
+                load(session, self._variables[name], self._stored[name].read())
+            return
+        with session.graph.as_default():
+            keys = {self._stored[name].name: self._variables[name] for name in names}
+            saver = tf.compat.v1.train.Saver(keys)
+        try:
+            saver.restore(session, path)
+        except tf.errors.OpError as error:
+            for name in names:  # our own reading says what is wrong, and where
+                for _ in self._stored[name].chunks():
+                    pass
+            raise ReadError(f"{path}: {error.message}", path=path) from error
+
+    def _read(self, session: tf.compat.v1.Session, name: str) -> Any:
+        """Return the current value of the variable `name`, of the plan or of the graph around it."""
+        if name in self._variables:
+            return session.run(self._variables[name])
+        collection = session.graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)
+        return session.run(by_name(collection)[name])
+
+    def _cast(self, name: str) -> np.ndarray[Any, Any]:
+        """Return the stored value of `name` in the dtype of its variable."""
+        stored = self._stored[name]
+        dtype = dtype_of(self._variables[name])
+        values = stored.read()
+        return values if stored.dtype is dtype else casting.cast(values, dtype, name)
+
+    def _overlap(self, session: tf.compat.v1.Session, name: str) -> None:
+        """Initialize `name`, with what its shape has in common with the stored one copied in."""
+        variable = self._variables[name]
+        stored = self._cast(name)
+        value = np.array(session.run(initial_value(variable)))
+        common = tuple(slice(min(sizes)) for sizes in zip(value.shape, stored.shape, strict=True))
+        value[common] = stored[common]
+        load(session, variable, value)
+
+
+def _origin(name: str, copies: Mapping[str, str]) -> str:
+    """Return what `name` is, through other copies, a copy of."""
+    seen = {name}
+    while name in copies:
+        name = copies[name]
+        if name in seen:
+            raise ModelError(
+                f"copies go in a circle: {' -> '.join([*seen, name])}",
+                hint="let one of them start from something else",
+            )
+        seen.add(name)
+    return name
+
+
+def _circle(waiting: Mapping[str, set[str]]) -> str:
+    """Return a circle among `waiting`, each of which needs another: `a -> b -> a`."""
+    path = [next(iter(waiting))]
+    while path[-1] not in path[:-1]:
+        path.append(next(name for name in sorted(waiting[path[-1]]) if name in waiting))
+    return " -> ".join(path[path.index(path[-1]) :])
