@@ -28,9 +28,9 @@ Shape = tuple[int, ...]
 _TRUNCATED_STDDEV = 0.87962566103423978
 """Standard deviation of a standard normal truncated at two (init_ops.py, VarianceScaling)."""
 _BY_NAME = (
-    ("gamma|scale|moving_variance|variance", "a scale", "ones", 0),
-    ("bias|biases|b|beta|moving_mean|mean|offset", "a bias", "zeros", 0),
-    ("kernel|weights?|w|embeddings?|filters?", "a kernel", "glorot_uniform", 2),
+    ("gamma|scale|moving_variance|variance", "scale", "ones", 0),
+    ("bias|biases|b|beta|moving_mean|mean|offset", "bias", "zeros", 0),
+    ("kernel|weights?|w|embeddings?|filters?", "kernel", "glorot_uniform", 2),
 )
 """What the last part of a name says of a variable: pattern, what it is, initializer, dimensions."""
 _BLOCK = 1 << 20
@@ -164,10 +164,10 @@ def default_spec(name: str, shape: Shape, dtype: DType) -> tuple[Spec, str]:
     leaf = re.sub(r"_\d+\Z", "", leaf)
     for pattern, kind, initializer, least in _BY_NAME:
         if re.fullmatch(rf"(.*_)?({pattern})", leaf) and len(shape) >= least:
-            return Spec(initializer, ()), f"{kind} by its name"
+            return Spec(initializer, ()), f"{kind} by name"
     if len(shape) >= 2:
-        return Spec("glorot_uniform", ()), "a kernel by its shape"
-    return Spec("zeros", ()), "a vector by its shape" if shape else "a scalar"
+        return Spec("glorot_uniform", ()), "kernel by shape"
+    return Spec("zeros", ()), "vector by shape" if shape else "scalar"
 
 
 def fans(shape: Shape) -> tuple[int, int]:

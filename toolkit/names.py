@@ -48,7 +48,8 @@ def nearest(name: str, candidates: Collection[str], *, count: int = 3) -> list[s
     if len(pool) > 2000:  # spelling is compared pair by pair, which is slow over many names
         related = [c for c in pool if leaf in c]
         pool = related[:2000] if related else pool[:2000]
-    same = [c for c in pool if c.lower() == name.lower() or c.endswith("/" + name)]
+    same = [name] if name in candidates else []
+    same += [c for c in pool if c.lower() == name.lower() or c.endswith("/" + name)]
     near = difflib.get_close_matches(name, pool, n=count, cutoff=0.6)
     return list(dict.fromkeys([*same, *near]))[:count]
 

@@ -269,11 +269,11 @@ def sweep(directory: str) -> None:
 
 
 def _recover(staging: str, directory: str) -> None:
-    committed = os.listdir(os.path.join(staging, "commit"))
+    committed = _names(staging, "commit")
     if any(_is_same(os.path.join(staging, "commit", n), os.path.join(directory, n)) for n in committed):
         _complete(staging, directory)
         return
-    for name in os.listdir(os.path.join(staging, "new")):
+    for name in _names(staging, "new"):
         final = os.path.join(directory, name)
         if _is_same(os.path.join(staging, "new", name), final):
             os.unlink(final)
@@ -281,12 +281,20 @@ def _recover(staging: str, directory: str) -> None:
 
 def _complete(staging: str, directory: str) -> None:
     """Do what follows the commit: place what accompanies it, remove what it replaced."""
-    for name in os.listdir(os.path.join(staging, "after")):
+    for name in _names(staging, "after"):
         _replace_by_link(os.path.join(staging, "after", name), os.path.join(directory, name))
-    for name in os.listdir(os.path.join(staging, "old")):
+    for name in _names(staging, "old"):
         final = os.path.join(directory, name)
         if _is_same(os.path.join(staging, "old", name), final):
             os.unlink(final)
+
+
+def _names(staging: str, part: str) -> list[str]:
+    """Return what a part of a staging directory has; nothing if it is removed already."""
+    try:
+        return os.listdir(os.path.join(staging, part))
+    except FileNotFoundError:
+        return []
 
 
 def _make_staging(directory: str) -> tuple[str, int]:
@@ -318,7 +326,11 @@ def _make_staging(directory: str) -> tuple[str, int]:
 
 
 def _remove_staging(staging: str) -> None:
-    """Remove a staging directory, its lock last, so that what is left of it can be swept."""
+    """Remove a staging directory, so that what a kill leaves of it can be swept again.
+
+    The lock goes last. `new` goes first: without it nothing is undone, whether or not the record of
+    the commit is still there.
+    """
     for part in ("new", "commit", "after", "old"):
         shutil.rmtree(os.path.join(staging, part), ignore_errors=True)
     with contextlib.suppress(OSError):

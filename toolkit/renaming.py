@@ -102,7 +102,7 @@ def _follow(
 ) -> str:
     """Return what `name` is called when only the variable that it belongs to was meant."""
     owner = roles[name].of
-    if owner is None:
+    if owner is None or owner not in current:
         return current[name]
     before = current[owner]
     after = renamed.get(before) or _follow(owner, roles, current, renamed)

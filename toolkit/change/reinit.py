@@ -124,13 +124,12 @@ class _Maker:
         assert owner is not None
         if role.kind == "moving_average":
             result = self._results[owner].renamed(name)
-            self._add(result, "copy", owner, f"moving average of {owner}: starts as its value")
+            self._add(result, "copy", owner, f"moving average of {owner}")
             return
         value, known = initial_slot_value(name)
         name_of_value = {0.0: "zeros", 1.0: "ones"}.get(value)
         spec = Spec(name_of_value, ()) if name_of_value else Spec("constant", (value,))
-        start = "as its optimizer starts it" if known else "an unknown optimizer's, so zeroed"
-        self._fill(name, spec, f"slot of {owner}; {start}")
+        self._fill(name, spec, f"slot of {owner}{'' if known else ', optimizer unknown: zeroed'}")
 
     def keep(self, name: str) -> None:
         """Leave a variable as it is."""

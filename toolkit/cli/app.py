@@ -53,7 +53,7 @@ def main() -> NoReturn:
     gc.set_threshold(100_000, 50, 50)  # a command makes many objects, and hardly a cycle among them
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        app()
+        app(prog_name="ckpt")
     except CheckpointError as error:
         if output.Settings.debug:
             traceback.print_exc()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from toolkit.errors import CheckpointError, PlanError
 from toolkit.names import printable
@@ -18,6 +18,10 @@ EXIT_ERROR = 2
 """Wrong usage, or an error."""
 _EXIT_CLOSED_PIPE = 128 + 13
 """What a shell reports for a program that SIGPIPE ended, which Python's is not."""
+
+
+class WriteError(CheckpointError):
+    """What was asked for cannot be printed."""
 
 
 class Settings:
@@ -38,10 +42,13 @@ def reset() -> None:
 def data(text: str) -> None:
     """Print `text`, what was asked for, on stdout. Ends the program if nobody reads it any more."""
     try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        _write_all(text + "\n")
     except BrokenPipeError:
-        _closed_pipe()
+        _leave_output()
+        raise SystemExit(_EXIT_CLOSED_PIPE) from None
+    except OSError as problem:
+        _leave_output()
+        raise WriteError(f"the output cannot be written: {(problem.strerror or '').lower()}") from problem
 
 
 def message(text: str) -> None:
@@ -105,7 +112,16 @@ def _lines(text: str) -> str:
     return " ".join(printable(line) for line in text.splitlines())
 
 
-def _closed_pipe() -> NoReturn:
+def _write_all(text: str) -> None:
+    """Write `text` to stdout. An unbuffered stream (`python -u`) may take less than it is given."""
+    sys.stdout.flush()
+    rest = memoryview(text.encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
+
+
+def _leave_output() -> None:
+    """Let what is still to be written go nowhere, so that nothing complains at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())  # so that nothing complains at exit
-    raise SystemExit(_EXIT_CLOSED_PIPE)
+    os.dup2(devnull, sys.stdout.fileno())

@@ -111,7 +111,7 @@ def _cells(v: Variable, of: str | None, long: bool) -> Cells:
         shard, offset, crc = v.place
         cells += (
             str(shard),
-            f"{offset:,}",
+            str(offset),
             "-" if crc is None else f"{crc:08x}",
             printable(of or ""),
         )

@@ -7,7 +7,7 @@ from collections import Counter
 
 from toolkit.names import printable
 from toolkit.plan import Plan, aligned
-from toolkit.render.units import count
+from toolkit.render.units import count, shorten
 
 _STYLES = {
     "cannot": "bold red",
@@ -51,19 +51,20 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
 
 
 def _fitted(rows: list[tuple[str, ...]], width: int, color: bool) -> str:
+    """Return rows in `width` columns: names shortened in their middle, reasons broken into lines."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    room = (width, max(width * 2 // 5, 16), width, max(width // 5, 12))
+    cells = [(*map(shorten, row, room), row[-1]) for row in rows]
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    for i in range(len(rows[0]) if rows else 0):
-        grid.add_column(no_wrap=i != 4, overflow="fold" if i == 4 else "ellipsis")
-    for row in rows:
-        style = _STYLES.get(row[0], "")
-        grid.add_row(Text(row[0], style), *(Text(cell) for cell in row[1:]))
-    console = Console(
-        file=io.StringIO(), width=width, force_terminal=color, no_color=not color, highlight=False
-    )
+    for _ in room:
+        grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold", min_width=20)
+    for row in cells:
+        grid.add_row(Text(row[0], _STYLES.get(row[0], "")), *map(Text, row[1:]))
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False)
     console.print(grid)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

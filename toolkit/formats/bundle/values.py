@@ -38,8 +38,9 @@ class BundleValues:
         place = variable.place
         raw = self._data.mapped(variable, place)
         if variable.dtype.kind == "string":
-            array = np.empty(variable.num_elements, object)
-            array[:], computed = self._strings(variable, place, raw)
+            elements, computed = self._strings(variable, place, raw)
+            array = np.empty(len(elements), object)
+            array[:] = elements
             if verify:
                 self._compare(variable, place, computed)
         else:

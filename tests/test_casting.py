@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from toolkit import MismatchError, UsageError, casting, dtypes
+
+
+def cast(values, dtype):
+    return casting.cast(np.asarray(values), dtypes.as_dtype(dtype), "w")
+
+
+def test_floats_are_rounded_to_nearest():
+    assert cast([1.0, 2.7182818284590452], "float32").tolist() == [1.0, 2.7182817459106445]
+    # 1 + 2**-8 is halfway between two bfloat16s: to even
+    assert cast([1 + 2**-8, 1 + 3 * 2**-8], "bfloat16").astype(float).tolist() == [1.0, 1.015625]
+    assert cast([1.9, -1.9], "int32").tolist() == [1, -1]
+
+
+def test_infinities_and_nans_stay_in_floats():
+    result = cast([np.inf, -np.inf, np.nan], "bfloat16").astype(float)
+    assert result[0] == np.inf
+    assert result[1] == -np.inf
+    assert np.isnan(result[2])
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "count", "first"),
+    [
+        ([1e39, 1.0], "float32", 1, "1e+39"),
+        ([70000.0, -70000.0], "float16", 2, "70000.0"),
+        ([300, 1, -1], "uint8", 2, "300"),
+        ([np.nan], "int32", 1, "nan"),
+        ([3e9], "int32", 1, "3000000000.0"),
+        (np.array([2**63], np.uint64), "int64", 1, "9223372036854775808"),
+        ([2, 0], "bool", 1, "2"),
+        ([9], "int4", 1, "9"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_counted(values, dtype, count, first):
+    with pytest.raises(MismatchError) as refused:
+        cast(values, dtype)
+    assert refused.value.message == f"w: {count} of {len(values)} values do not fit {dtype}"
+    assert refused.value.hint == f"the first is {first}; choose a wider dtype"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "text"),
+    [
+        ("float32", "float64", "cast from float32, exact"),
+        ("bfloat16", "float32", "cast from bfloat16, exact"),
+        ("float64", "float32", "cast from float64, rounded to the nearest float32"),
+        ("float32", "int32", "cast from float32, fractions dropped"),
+        ("int64", "int32", "cast from int64"),
+    ],
+)
+def test_a_plan_says_what_a_cast_does(source, target, text):
+    assert casting.describe(dtypes.as_dtype(source), dtypes.as_dtype(target)) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("string", "float32"),
+        ("float32", "string"),
+        ("complex64", "float32"),
+        ("qint8", "int8"),
+        ("int8", "resource"),
+    ],
+)
+def test_impossible_casts_are_refused(source, target):
+    with pytest.raises(UsageError):
+        casting.check("w", dtypes.as_dtype(source), dtypes.as_dtype(target))

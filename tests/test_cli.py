@@ -1,0 +1,188 @@
+"""What holds for every command: exit codes, where output goes, the form of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import VALID, names_in, write_bundle
+from toolkit import __version__
+
+COMMANDS = ("inspect", "init", "restore", "reinit", "export")
+CKPT = [sys.executable, "-m", "toolkit"]
+
+
+def run(*arguments, **keywords):
+    return subprocess.run(
+        [*CKPT, *map(str, arguments)], check=False, capture_output=True, text=True, **keywords
+    )
+
+
+def test_version(ckpt):
+    assert ckpt("--version") == (0, f"ckpt {__version__}\n", "")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_the_commands(ckpt, option):
+    ran = ckpt(option)
+    assert ran.code == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in ran.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_the_common_options(ckpt, command):
+    ran = ckpt(command, "-h")
+    assert ran.code == 0
+    for option in ("--json", "--quiet", "--debug", "--no-truncate"):
+        assert option in ran.out
+    if command != "inspect":
+        for option in ("--dry-run", "--force", "--no-sync"):
+            assert option in ran.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nope"], ["inspect"], ["inspect", "--nope", "x"], ["inspect", "x", "--sort", "size"],
+     ["reinit", "x", "y", "--seed", "-1"], ["restore", "x", "-o", "y"], ["export", "x"]],
+)  # fmt: skip
+def test_wrong_usage_is_exit_2_on_stderr(ckpt, arguments):
+    ran = ckpt(*arguments)
+    assert ran.code == 2
+    assert "Usage: ckpt" in ran.err + ran.out
+    assert "Traceback" not in ran.err
+
+
+def test_an_error_is_one_line_and_a_hint_on_stderr(ckpt, tmp_path):
+    ran = ckpt("inspect", tmp_path / "nowhere")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"ckpt: {tmp_path}/nowhere: no such file or checkpoint\n"
+    write_bundle(tmp_path / "m", {"w": np.ones(1)})
+    ran = ckpt("inspect", tmp_path / "nowhere")
+    assert ran.err.splitlines()[1] == f"hint: there is: {tmp_path}/m"
+
+
+def test_debug_shows_the_traceback_too(ckpt, tmp_path):
+    ran = ckpt("inspect", tmp_path / "nowhere", "--debug")
+    assert ran.code == 2
+    assert "Traceback" in ran.err
+    assert ran.err.splitlines()[-1] == f"ckpt: {tmp_path}/nowhere: no such file or checkpoint"
+    assert "Traceback" not in ckpt("inspect", tmp_path / "nowhere").err
+
+
+def test_an_error_with_json_is_still_on_stderr(ckpt, tmp_path):
+    ran = ckpt("inspect", tmp_path / "nowhere", "--json")
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_a_path_cannot_act_on_the_terminal(ckpt):
+    assert "\x1b" not in ckpt("inspect", "no\x1b[31mwhere\nhint: run rm").err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_of_every_command_is_one_document_with_its_schema(ckpt, tmp_path, command):
+    arguments = {
+        "inspect": [VALID / "perceptron"],
+        "reinit": [VALID / "perceptron", "head", "-o", tmp_path / "a"],
+        "export": [VALID / "perceptron", tmp_path / "x.h5"],
+    }.get(command)
+    if arguments is None:
+        pytest.skip("tested with TensorFlow, in tests/tensorflow")
+    document = json.loads(ckpt(command, *arguments, "--json").out)
+    assert document["schema"] == f"ckpt/{command}/1"
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path):
+    prefix = write_bundle(tmp_path / "m", {f"v{i}": np.zeros(1, "f") for i in range(20_000)})
+    reader, writer = os.pipe()
+    with subprocess.Popen([*CKPT, "inspect", prefix], stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        os.read(reader, 100)
+        os.close(reader)
+        assert process.stderr.read() == b""
+        assert process.wait() == 141  # as a shell reports SIGPIPE
+
+
+def test_output_that_cannot_be_written_is_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*CKPT, "inspect", VALID / "perceptron"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "ckpt: the output cannot be written: no space left on device\n"
+
+
+def test_an_output_that_has_no_such_letters_gets_escapes(tmp_path):
+    prefix = write_bundle(tmp_path / "m", {"é漢": np.zeros(1, "f")})
+    done = run("inspect", prefix, "--tree", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert "\\xe9\\u6f22" in done.stdout
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_a_terminal_gets_colour_unless_it_does_not_want_it(environment):
+    main, child = pty.openpty()
+    with subprocess.Popen(
+        [*CKPT, "reinit", VALID / "perceptron", "head", "--dry-run"],
+        stdout=child, stderr=child, env={**os.environ, "COLUMNS": "90", "TERM": "xterm", **environment},
+    ) as process:  # fmt: skip
+        os.close(child)
+        text = b""
+        with contextlib.suppress(OSError):  # how a terminal ends whose other side is closed
+            while part := os.read(main, 1 << 16):
+                text += part
+        assert process.wait() == 0
+    os.close(main)
+    assert (b"\x1b[" in text) == (not environment)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).splitlines()
+    assert any(line.startswith("initialize") for line in lines)
+    assert max(map(len, lines)) <= 90
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_that_is_stopped_leaves_nothing_behind(tmp_path, number, code):
+    prefix = write_bundle(tmp_path / "m", {f"v{i}": np.zeros(1 << 20, "f") for i in range(50)})
+    before = names_in(tmp_path)
+    with subprocess.Popen(
+        [*CKPT, "reinit", prefix, "v7", "-o", tmp_path / "out"], stderr=subprocess.PIPE
+    ) as process:
+        while not any(name.startswith(".ckpt-") for name in names_in(tmp_path)):
+            time.sleep(0.001)
+        process.send_signal(number)
+        assert process.wait() == code
+        assert b"Traceback" not in process.stderr.read()
+    assert names_in(tmp_path) == before
+
+
+def test_shell_completion_completes_commands_options_and_variables(trained):
+    def complete(*words: str) -> list[str]:
+        env = {
+            **os.environ, "_CKPT_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(["ckpt", *words]),
+            "COMP_CWORD": str(len(words)),
+        }  # fmt: skip
+        code = "import sys; sys.argv = ['ckpt']; from toolkit.cli.app import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=env
+        )
+        return done.stdout.split()
+
+    assert complete("re") == ["restore", "reinit"]
+    assert "--no-truncate" in complete("inspect", "--no")
+    assert complete("inspect", trained, "co") == ["conv1/", "conv10/"]
+    assert complete("inspect", trained, "conv1/b") == ["conv1/bias", "conv1/bias/"]
+    assert complete("reinit", trained, "head/") == ["head/bias", "head/bias/", "head/kernel", "head/kernel/"]
+    assert complete("inspect", "nowhere", "co") == []
