@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-
 from hypothesis import settings
 
 from toolkit.cli.app import main

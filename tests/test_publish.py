@@ -172,9 +172,8 @@ def test_an_error_of_any_system_call_leaves_all_as_it_was(tmp_path, monkeypatch,
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path):
-    with pytest.raises(PublishError) as full:
-        with Publication(str(tmp_path / "x")):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PublishError) as full, Publication(str(tmp_path / "x")):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert full.value.message == f"{tmp_path}/x: not written: no space left on device"
     assert full.value.hint == "free some space, or write to another disk"
     assert names_in(tmp_path) == []

@@ -43,9 +43,8 @@ def restore(prefix: Path | str, content: Content) -> dict[str, np.ndarray]:
     )
     read = {}
     for (name, (dtype, _)), tensor in zip(content.items(), tensors, strict=True):
-        if dtype.kind == "quantized":
-            tensor = tf.bitcast(tensor, tf.as_dtype(dtype.numpy.name))
-        read[name] = tensor.numpy()
+        plain = tf.bitcast(tensor, tf.as_dtype(dtype.numpy.name)) if dtype.kind == "quantized" else tensor
+        read[name] = plain.numpy()
     return read
 
 

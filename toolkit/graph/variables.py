@@ -129,7 +129,7 @@ def _initialized_check(graph: tf.Graph, variable: Any) -> Any | None:
 
 def _can_be_read(session: tf.compat.v1.Session, variable: Any) -> bool:
     try:
-        session.run(variable._as_graph_element().op)  # the op alone: the value stays where it is
+        session.run(variable.value().op)  # the op alone: the value stays where it is
     except tf.errors.FailedPreconditionError:
         return False
     return True

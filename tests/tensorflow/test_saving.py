@@ -1,0 +1,110 @@
+"""What is written here restores in TensorFlow; what TensorFlow writes goes out by the one door."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import toolkit
+from tests.conftest import contents, names_in
+from tests.tensorflow import tf
+from tests.tensorflow.conftest import save, values_of
+from toolkit import MismatchError, ModelError, PublishError, open_checkpoint, plan_reinit
+from toolkit.graph.models import perceptron
+
+v1 = tf.compat.v1
+
+
+def network():
+    perceptron(4, (3,), 2, average=0.9)
+
+
+def test_a_reinitialized_checkpoint_restores_with_the_saver(session, tmp_path):
+    before = save(tmp_path / "m", network)
+    with open_checkpoint(tmp_path / "m") as checkpoint:
+        plan = plan_reinit(checkpoint, ["head"], seed=4)
+        plan.write(tmp_path / "out")
+    network()
+    v1.train.Saver().restore(session, str(tmp_path / "out"))
+    after = values_of(session)
+    reader = tf.train.load_checkpoint(str(tmp_path / "out"))
+    chosen = {verdict.name for verdict in plan.verdicts if verdict.action != "keep"}
+    assert len(chosen) == 8
+    for name, value in after.items():
+        assert reader.get_tensor(name).tobytes() == value.tobytes()
+        if name not in chosen:
+            assert value.tobytes() == before[name].tobytes()
+    assert after["head/kernel"].tolist() != before["head/kernel"].tolist()
+    assert sorted(reader.get_variable_to_shape_map()) == sorted(after)
+
+
+def test_a_session_is_saved_with_its_graph(session, tmp_path):
+    network()
+    toolkit.initialize(session)
+    toolkit.save(session, tmp_path / "out")
+    assert names_in(tmp_path) == ["out.data-00000-of-00001", "out.index", "out.meta"]
+    values = values_of(session)
+    with tf.Graph().as_default(), v1.Session() as other:
+        v1.train.import_meta_graph(str(tmp_path / "out.meta")).restore(other, str(tmp_path / "out"))
+        assert {n: v.tolist() for n, v in values_of(other).items()} == {
+            n: v.tolist() for n, v in values.items()
+        }
+
+
+def test_replacing_gives_files_of_other_names_that_restore(session, tmp_path):
+    network()
+    toolkit.initialize(session)
+    toolkit.save(session, tmp_path / "out")
+    with pytest.raises(PublishError, match="exists"):
+        toolkit.save(session, tmp_path / "out")
+    toolkit.initialize(session)
+    toolkit.save(session, tmp_path / "out", force=True, sync=False)
+    assert names_in(tmp_path) == [
+        "out.data-00000-of-00002", "out.data-00001-of-00002", "out.index", "out.meta",
+    ]  # fmt: skip
+    values = values_of(session)
+    v1.train.Saver().restore(session, str(tmp_path / "out"))
+    assert values_of(session)["head/kernel"].tolist() == values["head/kernel"].tolist()
+
+
+def test_a_variable_without_a_value_is_an_error_and_nothing_appears(session, tmp_path):
+    network()
+    with pytest.raises(ModelError, match="a variable has no value"):
+        toolkit.save(session, tmp_path / "out")
+    assert names_in(tmp_path) == []
+
+
+def test_a_value_that_changed_on_the_way_is_not_published(session, tmp_path):
+    network()
+    toolkit.initialize(session)
+    with pytest.raises(MismatchError, match="head/bias was not written as it is"):
+        toolkit.save(session, tmp_path / "out", checksums={"head/bias": 12345})
+    assert names_in(tmp_path) == []
+
+
+def test_a_directory_that_is_missing_is_told(session, tmp_path):
+    network()
+    toolkit.initialize(session)
+    with pytest.raises(PublishError) as refused:
+        toolkit.save(session, tmp_path / "nowhere" / "out")
+    assert refused.value.hint == f"mkdir -p {tmp_path}/nowhere"
+
+
+def test_all_kinds_of_values_are_saved_and_checked(session, tmp_path):
+    v1.get_variable("words", initializer=np.array(["a", "bc"]))
+    v1.get_variable("flag", initializer=True)
+    v1.get_variable("half", initializer=np.array([1.5], "f2"))
+    toolkit.initialize(session)
+    toolkit.save(session, tmp_path / "out")
+    with open_checkpoint(tmp_path / "out") as checkpoint:
+        assert checkpoint["words"].read().tolist() == [b"a", b"bc"]
+        assert checkpoint["flag"].read()[()]
+        assert checkpoint["half"].dtype.name == "float16"
+
+
+def test_the_state_file_is_not_touched(session, tmp_path):
+    (tmp_path / "checkpoint").write_text("mine")
+    network()
+    toolkit.initialize(session)
+    toolkit.save(session, tmp_path / "out")
+    assert contents(tmp_path)["checkpoint"] == b"mine"
