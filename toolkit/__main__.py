@@ -1,5 +1,5 @@
 """`python -m toolkit` is `ckpt`."""
 
-from toolkit.cli.app import main
+from toolkit.cli.app import program
 
-main()
+program()

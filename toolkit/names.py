@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 
 
@@ -43,6 +42,8 @@ def nearest(name: str, candidates: Collection[str], *, count: int = 3) -> list[s
     A candidate that ends in the same last segments, or that differs in case alone, comes before
     those that are near by spelling.
     """
+    import difflib
+
     leaf = name.rsplit("/", 1)[-1]
     pool = list(candidates)
     if len(pool) > 2000:  # spelling is compared pair by pair, which is slow over many names

@@ -117,10 +117,10 @@ class Plan:
         """
         verdict = self[name]
         source = f" from {verdict.source}" if verdict.source else ""
-        text = f"{name}: {verdict.action}{source}: {verdict.reason}"
-        if verdict.problem is not None:
-            text += f"; it cannot be done: {verdict.problem}"
-        return text + (f" (hint: {verdict.hint})" if verdict.hint else "")
+        if verdict.problem is None:
+            return f"{name}: {verdict.action}{source}: {verdict.reason}"
+        hint = f" (hint: {verdict.hint})" if verdict.hint else ""
+        return f"{name}: cannot {verdict.action}{source}: {verdict.problem}{hint}"
 
     def summary(self) -> str:
         """Return how many variables meet which fate: `4 restore, 2 initialize, 1 unused`."""
@@ -145,14 +145,21 @@ class Plan:
             for verdict in self.verdicts
         ]
 
+    def unused_rows(self) -> list[str]:
+        """Return a line, safe to print, for each unused name that no verdict explains by itself."""
+        return [
+            f"unused in the checkpoint: {printable(name)}"
+            for name in self.unused
+            if name not in self._by_name
+        ]
+
     def _shown_source(self, verdict: Verdict) -> str:
         """Return a verdict's source without what goes without saying: the path, and its own name."""
         source = (verdict.source or "").removeprefix(f"{self.origin}::")
         return verdict.initializer or (source if source != verdict.name else "")
 
     def __str__(self) -> str:
-        unused = [f"unused in the checkpoint: {printable(name)}" for name in self.unused]
-        return "\n".join([*aligned(self.rows()), *unused, self.summary()])
+        return "\n".join([*aligned(self.rows()), *self.unused_rows(), self.summary()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as the commands' JSON has it: `plan`, `unused`, `ok`, and `seed` if any."""

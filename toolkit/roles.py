@@ -9,7 +9,6 @@ Source: tensorflow/python/training (slot_creator.py, optimizer.py, moving_averag
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol
 
@@ -55,8 +54,8 @@ OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _WEIGHT = Role("weight")
 _COUNTER = Role("counter")
 _METADATA = Role("metadata")
-_BETA_POWER = re.compile(r"(.*/)?beta[12]_power(_\d+)?")
-_AVERAGE = re.compile(r"ExponentialMovingAverage(_\d+)?")
+_AVERAGE = "ExponentialMovingAverage"
+_BETA_POWERS = ("beta1_power", "beta2_power")
 
 
 def assign(variables: Mapping[str, Described]) -> dict[str, Role]:
@@ -70,8 +69,8 @@ def assign(variables: Mapping[str, Described]) -> dict[str, Role]:
         while owner and ((found := find(owner)) is None or found.shape != shape):
             owner = owner.partition("/")[2]
         if owner:
-            is_average = _AVERAGE.fullmatch(name, cut + 1)
-            roles[name] = Role("moving_average" if is_average else "slot", owner)
+            kind: Kind = "moving_average" if _is_average(name[cut + 1 :]) else "slot"
+            roles[name] = Role(kind, owner)
         elif not shape or "." in name:
             roles[name] = _other(name, variable, variables)
         else:
@@ -87,9 +86,20 @@ def _other(name: str, variable: Described, variables: Mapping[str, Described]) -
         owner, found, _ = name.partition(OBJECT_SLOT)
         if found and owner + ATTRIBUTE in variables:
             return Role("slot", owner + ATTRIBUTE)
-    if not variable.shape and (variable.dtype.kind == "int" or _BETA_POWER.fullmatch(name)):
+    leaf = _without_number(name.rpartition("/")[2])
+    if not variable.shape and (variable.dtype.kind == "int" or leaf in _BETA_POWERS):
         return _COUNTER
     return _WEIGHT
+
+
+def _is_average(leaf: str) -> bool:
+    return leaf.startswith(_AVERAGE) and _without_number(leaf) == _AVERAGE
+
+
+def _without_number(leaf: str) -> str:
+    """Return the last part of a name without the `_n` that tells a second one from the first."""
+    stem, _, number = leaf.rpartition("_")
+    return stem if stem and number.isdecimal() else leaf
 
 
 def followers(roles: Mapping[str, Role]) -> dict[str, list[str]]:
@@ -115,9 +125,10 @@ _SLOT_VALUES = {
     "Ftrl": 0.1,
     "RMSProp": 1.0,
 }
-_ZERO_SLOTS = re.compile(
-    r"(Adam|Adadelta)(_1)?|Momentum|AdagradDA|Ftrl_1|RMSProp_[12]|adam_[mv]|LARSOptimizer"
-)
+_ZERO_SLOTS = {
+    *("Adam", "Adam_1", "Adadelta", "Adadelta_1", "Momentum", "AdagradDA", "Ftrl_1", "RMSProp_1"),
+    *("RMSProp_2", "adam_m", "adam_v", "LARSOptimizer"),
+}
 
 
 def initial_slot_value(name: str) -> tuple[float, bool]:
@@ -130,4 +141,4 @@ def initial_slot_value(name: str) -> tuple[float, bool]:
     """
     slot = name.rpartition("/")[2]
     value = _SLOT_VALUES.get(slot, 0.0)
-    return value, slot in _SLOT_VALUES or _ZERO_SLOTS.fullmatch(slot) is not None
+    return value, slot in _SLOT_VALUES or slot in _ZERO_SLOTS

@@ -1,9 +1,9 @@
 """The program `ckpt`: its commands, and what becomes of an error."""
 
 import gc
+import os
 import signal
 import sys
-import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -56,6 +56,24 @@ def main() -> NoReturn:
         app(prog_name="ckpt")
     except CheckpointError as error:
         if output.Settings.debug:
+            import traceback
+
             traceback.print_exc()
         sys.exit(output.error(error))
     sys.exit(0)
+
+
+def program() -> NoReturn:
+    """Run the program as a process of its own, which ends at once.
+
+    To take apart what a large listing, or TensorFlow, has built takes time, and is for nothing.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    if not isinstance(status, int):
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

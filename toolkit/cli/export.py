@@ -38,7 +38,10 @@ def export(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Export variables to HDF5, read the file back, and compare every value."""
+    """Export variables to HDF5.
+
+    The file is read back and every value compared before it appears. TensorFlow is not loaded.
+    """
     from toolkit.change.export import check_destination, plan_export
     from toolkit.formats.opening import open_checkpoint
     from toolkit.render.units import count, size

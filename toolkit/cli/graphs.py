@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,13 @@ from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+def seed_or_drawn(seed: int | None) -> int:
+    """Return `seed`, or one that is drawn: 31 bits, which every op of TensorFlow takes."""
+    import secrets
+
+    return secrets.randbits(31) if seed is None else seed
 
 
 @contextlib.contextmanager
@@ -52,6 +58,8 @@ def session(graph: Any) -> "Iterator[tf.compat.v1.Session]":
 
 @contextlib.contextmanager
 def _native_log_diverted() -> Iterator[None]:
+    import tempfile
+
     sys.stderr.flush()
     terminal = os.dup(2)
     python_stderr = sys.stderr

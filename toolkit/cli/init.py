@@ -1,7 +1,5 @@
 """`ckpt init`: a model's initial values as a checkpoint."""
 
-import secrets
-
 from toolkit.cli import graphs, options, output
 
 
@@ -17,9 +15,13 @@ def init(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Build a model, initialize its variables in the order they need, and save them."""
+    """Save a model's initial values.
+
+    Builds the model in a new graph, runs its initializers in the order in which they depend on each
+    other, and saves all variables, and the graph, through TensorFlow's Saver.
+    """
     destination = options.destination(out, dry_run=dry_run)
-    seed = secrets.randbits(31) if seed is None else seed
+    seed = graphs.seed_or_drawn(seed)
     with graphs.tensorflow():
         from toolkit.graph.initialize import plan_initialize
         from toolkit.graph.model_function import build

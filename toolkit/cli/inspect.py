@@ -29,7 +29,11 @@ def inspect(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what is in a checkpoint: names, dtypes, shapes, sizes."""
+    """Show what is in a checkpoint.
+
+    Names, dtypes, shapes and sizes; slots apart from weights; totals, and bytes by scope. Reads the
+    index alone.
+    """
     from toolkit.formats.opening import open_checkpoint
     from toolkit.look.inspect import inspect as look
 

@@ -36,7 +36,11 @@ def reinit(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Give chosen variables fresh values, their slots with them; the rest stays bit for bit."""
+    """Give chosen variables fresh values.
+
+    Optimizer slots start anew with their variables, moving averages become their copies, and everything
+    else stays bit for bit. TensorFlow is not loaded.
+    """
     from toolkit.change.reinit import plan_reinit
     from toolkit.formats.opening import open_checkpoint
 

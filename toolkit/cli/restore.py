@@ -1,6 +1,5 @@
 """`ckpt restore`: a model's variables from a checkpoint by plan, the rest initialized."""
 
-import secrets
 from typing import Annotated, Literal
 
 import typer
@@ -43,13 +42,17 @@ def restore(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Build a model, restore its variables from CKPT, initialize the others, and save all."""
+    """Restore a model's variables by plan, and save it.
+
+    Builds the model in a new graph and decides for every variable whether it is restored from CKPT or
+    initialized, and why. Then does so, and saves all variables through TensorFlow's Saver.
+    """
     from toolkit.change.plan import refuse_source
     from toolkit.formats.opening import open_checkpoint
 
     destination = options.destination(out, dry_run=dry_run)
     patterns = gather(pattern, select_from)
-    seed = secrets.randbits(31) if seed is None else seed
+    seed = graphs.seed_or_drawn(seed)
     with open_checkpoint(ckpt, note=output.message) as checkpoint, graphs.tensorflow():
         from toolkit.graph.model_function import build
         from toolkit.graph.restore import plan_restore

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from toolkit.checkpoint import Variable
 from toolkit.look.inspect import KINDS, Summary, totals_of
@@ -39,26 +39,31 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
     heading: Cells = ("dtype", "shape", "parameters", "bytes")
     if long:
         heading += ("shard", "offset", "crc32c", "of")
-    key = _all_of if long else _what
-    details: dict[object, Cells] = {}
-    for v in summary.variables:
-        if (k := key(v)) not in details:
-            details[k] = _cells(v, summary.roles[v.name].of, long)
+    variables = summary.variables
+    keys: list[Hashable] = (
+        [v.name for v in variables] if long else [(v.dtype, v.shape, v.nbytes) for v in variables]
+    )
+    examples = dict(zip(keys, variables, strict=True))
+    details = {key: _cells(v, summary.roles[v.name].of, long) for key, v in examples.items()}
     layout = _Layout([heading, *details.values()], left={0, 1, 7})
-    suffixes = {k: "  " + layout.line(cells) for k, cells in details.items()}
+    suffixes = {key: layout.line(cells) for key, cells in details.items()}
 
+    names = [v.name if v.name.isprintable() else printable(v.name) for v in variables]
     titles = [_TITLES[kind] for kind in KINDS if summary.by_kind[kind]]
-    name_width = max(map(len, [*titles, *[printable(v.name) for v in summary.variables]]), default=0)
+    name_width = max(map(len, titles + names), default=0)
     if width is not None and name_width + 2 + layout.width > width:
         name_width = max(width - 2 - layout.width, _MIN_NAME_WIDTH)
+        names = [shorten(name, name_width) for name in names]
+    rows = {
+        v.name: f"{name:<{name_width}}  {suffixes[key]}"
+        for v, name, key in zip(variables, names, keys, strict=True)
+    }
     checkpoint = summary.checkpoint
     lines = [f"{printable(checkpoint.path)}: {checkpoint.describe()}"]
-    for kind, variables in summary.by_kind.items():
-        if variables:
+    for kind, members in summary.by_kind.items():
+        if members:
             lines += ["", f"{_TITLES[kind]:<{name_width}}  {layout.line(heading)}"]
-            lines += [
-                shorten(printable(v.name), name_width).ljust(name_width) + suffixes[key(v)] for v in variables
-            ]
+            lines += [rows[v.name] for v in members]
     return "\n".join([*lines, "", *_totals(summary), *_scopes(summary)])
 
 
@@ -155,16 +160,6 @@ def _table(rows: list[Cells]) -> list[str]:
     last = len(rows[0]) - 1
     layout = _Layout(rows, left={0, last})
     return [layout.line(row) for row in rows]
-
-
-def _what(v: Variable) -> object:
-    """Return what the text beside a variable's name depends on."""
-    return v.dtype, v.shape, v.nbytes
-
-
-def _all_of(v: Variable) -> object:
-    """Return what it depends on in a long listing, where no two are alike."""
-    return v.name
 
 
 def _inert(text: str) -> str:

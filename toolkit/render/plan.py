@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import Counter
 
-from toolkit.names import printable
 from toolkit.plan import Plan, aligned
 from toolkit.render.units import count, shorten
 
@@ -42,7 +41,7 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
         lines = aligned(rows)
     else:
         lines = [_fitted(rows, width, color)] if rows else []
-    unused = [f"unused in the checkpoint: {printable(name)}" for name in plan.unused]
+    unused = plan.unused_rows()
     if len(unused) > _MAX_UNUSED and not every_row:
         more = len(unused) - _MAX_UNUSED
         unused = [*unused[:_MAX_UNUSED], f"and {more} more unused (--no-truncate shows all)"]

@@ -85,10 +85,11 @@ class BundleCheckpoint(Checkpoint):
         """Return all variables by name; the first time, all blocks of the index are read."""
         if self._variables is None:
             variables = {}
+            make = self._variable
             for entries in self._table.blocks():
                 for key, value in entries:
                     if key:
-                        variable = self._variable(key, value)
+                        variable = make(key, value)
                         variables[variable.name] = variable
             # A name may begin with NUL; only beside a partitioned variable is it a slice's key.
             if self._has_slices:

@@ -1,0 +1,7 @@
+"""A small network as a model function: `ckpt restore … --model examples/perceptron.py:network`."""
+
+from toolkit.graph.models import perceptron
+
+
+def network():
+    perceptron(num_features=4, hidden=(3,), num_classes=2, optimizer="adam", average=0.5)
