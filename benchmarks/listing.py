@@ -51,7 +51,7 @@ def main() -> None:
     for name, run in found.items():
         print(f"{name:38} {run.seconds:8.3f} {run.peak:9.0f}")
     print(
-        f"{theirs.seconds / ours.seconds:.0f} times faster, in 1/{theirs.peak / ours.peak:.0f} of the memory; "
+        f"{theirs.seconds / ours.seconds:.0f} times faster, 1/{theirs.peak / ours.peak:.0f} of the memory, "
         f"{ours.seconds / least.seconds:.1f} times the least that a command can take"
     )
 
