@@ -3,12 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import checksum, dtypes
+from toolkit.checkpoint import TensorSpec
 from toolkit.formats.bundle import messages
 from toolkit.formats.bundle.messages import (
     Entry,
     EntryDecoder,
     Header,
     MessageError,
+    SlicedSpec,
     decode_entry,
     decode_header,
     encode_entry,
@@ -54,7 +56,9 @@ def test_entries_are_decoded_by_hand_as_protobuf_does(entry):
     assert decode_entry(encoded) == entry == messages._decode_any(encoded)
     decoder = EntryDecoder()
     for _ in range(2):  # the second time, its beginning is known
-        assert decoder.describe(encoded) == (entry.dtype, entry.shape, entry.nbytes, False)
+        for spec in (decoder.describe(encoded), *decoder.describe_all([encoded, encoded])):
+            assert type(spec) is TensorSpec
+            assert (spec.dtype, spec.shape, spec.nbytes) == (entry.dtype, entry.shape, entry.nbytes)
 
 
 @given(st.binary(max_size=40))
@@ -123,7 +127,9 @@ def test_a_partitioned_variable_is_told():
     extent = entry.slices.add().extent.add()
     extent.start, extent.length = 3, 3
     assert decode_entry(entry.SerializeToString()).sliced
-    assert EntryDecoder().describe(entry.SerializeToString()) == (F32, (6,), 24, True)
+    for spec in EntryDecoder().describe_all([entry.SerializeToString()] * 2):
+        assert type(spec) is SlicedSpec
+        assert (spec.dtype, spec.shape, spec.nbytes) == (F32, (6,), 24)
 
 
 @given(st.integers(1, 2**31 - 1))

@@ -50,32 +50,37 @@ class TensorSource(Protocol):
         ...
 
 
+class TensorSpec:
+    """What a tensor is: many variables of a checkpoint share one. Compared by identity.
+
+    Attributes:
+        dtype: TensorFlow's dtype.
+        shape: Sizes of the dimensions; `()` for a scalar.
+        nbytes: Bytes that the values take in the file.
+    """
+
+    __slots__ = ("dtype", "nbytes", "shape")
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...], nbytes: int) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.nbytes = nbytes
+
+
 class Variable:
     """One variable of a checkpoint: what the index says of it. Its values are read when asked for.
 
     Attributes:
         name: The checkpoint's own key.
-        dtype: TensorFlow's dtype.
-        shape: Sizes of the dimensions; `()` for a scalar.
-        nbytes: Bytes that the values take in the file.
+        spec: Dtype, shape and bytes, which `dtype`, `shape` and `nbytes` give one by one.
         token: By what its source finds it.
     """
 
-    __slots__ = ("_source", "dtype", "name", "nbytes", "shape", "token")
+    __slots__ = ("_source", "name", "spec", "token")
 
-    def __init__(
-        self,
-        name: str,
-        dtype: DType,
-        shape: tuple[int, ...],
-        nbytes: int,
-        source: TensorSource,
-        token: Any,
-    ) -> None:
+    def __init__(self, name: str, spec: TensorSpec, source: TensorSource, token: Any) -> None:
         self.name = name
-        self.dtype = dtype
-        self.shape = shape
-        self.nbytes = nbytes
+        self.spec = spec
         self._source = source
         self.token = token
 
@@ -84,7 +89,22 @@ class Variable:
 
     def renamed(self, name: str) -> Variable:
         """Return a variable of the same bytes in the same place, under another name."""
-        return Variable(name, self.dtype, self.shape, self.nbytes, self._source, self.token)
+        return Variable(name, self.spec, self._source, self.token)
+
+    @property
+    def dtype(self) -> DType:
+        """TensorFlow's dtype."""
+        return self.spec.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions; `()` for a scalar."""
+        return self.spec.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the values take in the file."""
+        return self.spec.nbytes
 
     @property
     def num_elements(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from toolkit import casting, initializers
-from toolkit.checkpoint import Place, Variable
+from toolkit.checkpoint import Place, TensorSpec, Variable
 from toolkit.dtypes import DType
 from toolkit.formats.bundle import strings
 from toolkit.initializers import Spec
@@ -33,7 +33,8 @@ def filled(name: str, like: Variable, spec: Spec, seed: int) -> Variable:
         nbytes = sum(map(len, strings.encode([b""] * like.num_elements)))
     else:
         nbytes = like.num_elements * (like.dtype.itemsize or 0)
-    return Variable(name, like.dtype, like.shape, nbytes, _Filled(spec, seed, name), None)
+    tensor = TensorSpec(like.dtype, like.shape, nbytes)
+    return Variable(name, tensor, _Filled(spec, seed, name), None)
 
 
 def cast(variable: Variable, dtype: DType, name: str) -> Variable:
@@ -44,7 +45,7 @@ def cast(variable: Variable, dtype: DType, name: str) -> Variable:
     """
     casting.check(variable.name, variable.dtype, dtype)
     nbytes = variable.num_elements * (dtype.itemsize or 0)
-    return Variable(name, dtype, variable.shape, nbytes, _Cast(variable), None)
+    return Variable(name, TensorSpec(dtype, variable.shape, nbytes), _Cast(variable), None)
 
 
 class _Filled:

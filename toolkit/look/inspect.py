@@ -67,15 +67,18 @@ class Summary:
         variables = [v for v in self.variables if v.name not in metadata]
         start = len(_common_scope([v.name for v in variables]))
         scopes: dict[str, list[int]] = {}
+        scope: str | tuple[()] = ()  # of the variable before, most often also of this one; none yet
+        totals = [0, 0]
         for variable in variables:
             name = variable.name
-            end = name.find("/", start)
-            if end > 0:
-                totals = scopes.get(name[:end])
-                if totals is None:
-                    totals = scopes[name[:end]] = [0, 0]
-                totals[0] += 1
-                totals[1] += variable.nbytes
+            if not name.startswith(scope):
+                end = name.find("/", start)
+                if end <= 0:
+                    continue
+                scope = name[: end + 1]
+                totals = scopes.setdefault(name[:end], [0, 0])
+            totals[0] += 1
+            totals[1] += variable.spec.nbytes
         ordered = sorted(scopes.items(), key=lambda item: -item[1][1])
         return {scope: (count, nbytes) for scope, (count, nbytes) in ordered}
 
@@ -117,9 +120,10 @@ def inspect(
 
 def totals_of(variables: Sequence[Variable]) -> Totals:
     """Return what `variables` come to."""
-    shapes = Counter([v.shape for v in variables])
-    num_elements = sum(math.prod(shape) * count for shape, count in shapes.items())
-    return Totals(len(variables), num_elements, sum([v.nbytes for v in variables]))
+    specs = Counter([v.spec for v in variables])
+    num_elements = sum(math.prod(spec.shape) * count for spec, count in specs.items())
+    nbytes = sum(spec.nbytes * count for spec, count in specs.items())
+    return Totals(len(variables), num_elements, nbytes)
 
 
 def _common_scope(names: list[str]) -> str:

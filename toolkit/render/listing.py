@@ -6,7 +6,6 @@ and size of another, so what stands beside a name is formatted once for each tha
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Hashable, Iterable
 
@@ -14,6 +13,7 @@ from toolkit.checkpoint import Variable
 from toolkit.look.inspect import KINDS, Summary, totals_of
 from toolkit.names import printable
 from toolkit.render.units import count, shorten, size
+from toolkit.roles import Kind
 
 _TITLES = {
     "weight": "weights",
@@ -40,13 +40,11 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
     if long:
         heading += ("shard", "offset", "crc32c", "of")
     variables = summary.variables
-    keys: list[Hashable] = (
-        [v.name for v in variables] if long else [(v.dtype, v.shape, v.nbytes) for v in variables]
-    )
+    keys: list[Hashable] = [v.name for v in variables] if long else [v.spec for v in variables]
     examples = dict(zip(keys, variables, strict=True))
     details = {key: _cells(v, summary.roles[v.name].of, long) for key, v in examples.items()}
     layout = _Layout([heading, *details.values()], left={0, 1, 7})
-    suffixes = {key: layout.line(cells) for key, cells in details.items()}
+    suffixes = {key: "  " + layout.line(cells) for key, cells in details.items()}
 
     names = [v.name if v.name.isprintable() else printable(v.name) for v in variables]
     titles = [_TITLES[kind] for kind in KINDS if summary.by_kind[kind]]
@@ -54,21 +52,21 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
     if width is not None and name_width + 2 + layout.width > width:
         name_width = max(width - 2 - layout.width, _MIN_NAME_WIDTH)
         names = [shorten(name, name_width) for name in names]
-    rows = {
-        v.name: f"{name:<{name_width}}  {suffixes[key]}"
-        for v, name, key in zip(variables, names, keys, strict=True)
-    }
+    sections: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
+    for v, name, key in zip(variables, names, keys, strict=True):
+        sections[summary.roles[v.name].kind].append(name.ljust(name_width) + suffixes[key])
     checkpoint = summary.checkpoint
     lines = [f"{printable(checkpoint.path)}: {checkpoint.describe()}"]
-    for kind, members in summary.by_kind.items():
-        if members:
-            lines += ["", f"{_TITLES[kind]:<{name_width}}  {layout.line(heading)}"]
-            lines += [rows[v.name] for v in members]
+    for kind, rows in sections.items():
+        if rows:
+            lines += ["", f"{_TITLES[kind]:<{name_width}}  {layout.line(heading)}", *rows]
     return "\n".join([*lines, "", *_totals(summary), *_scopes(summary)])
 
 
 def to_csv(summary: Summary) -> str:
     """Return one line a variable, with a heading. A cell that a spreadsheet would run gets a `'`."""
+    import csv
+
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(

@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit import checksum, dtypes
+from toolkit.checkpoint import TensorSpec
 from toolkit.dtypes import DType
 from toolkit.formats.bundle.coding import CodingError, decode_varint, encode_varint
 
@@ -100,6 +102,12 @@ def encode_entry(entry: Entry) -> bytes:
     )
 
 
+class SlicedSpec(TensorSpec):
+    """What a partitioned variable is, whose values lie in slices under keys of their own."""
+
+    __slots__ = ()
+
+
 class EntryDecoder:
     """Tells what tensor an entry is of. What it begins with, dtype and shape, is remembered: it recurs.
 
@@ -107,27 +115,41 @@ class EntryDecoder:
     """
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, tuple[DType, tuple[int, ...], int, bytes]] = {}
+        self._heads: dict[bytes, tuple[TensorSpec, bytes]] = {}
 
-    def describe(self, value: bytes) -> tuple[DType, tuple[int, ...], int, bool]:
-        """Return dtype, shape and bytes of the tensor, and whether it lies in slices.
+    def describe(self, value: bytes) -> TensorSpec:
+        """Return what tensor the entry `value` is of; a `SlicedSpec` if it lies in slices.
 
         Raises:
             MessageError: `value` is not an entry, or what it says cannot be.
         """
         if len(value) > _SHORTEST:
             head = value[: value[3] + 4]
-            known = self._heads.get(head)
-            if known is None:
-                known = _decode_head(head)
-                if known is not None:
-                    self._heads[head] = known
-            if known is not None:
-                dtype, shape, nbytes, tail = known
+            decoded = _decode_head(head)
+            if decoded is not None:
+                dtype, shape, nbytes, tail = decoded
+                spec, _ = self._heads.setdefault(head, (TensorSpec(dtype, shape, nbytes), tail))
                 if value.endswith(tail, 0, -4):
-                    return dtype, shape, nbytes, False
+                    return spec
         entry = decode_entry(value)
-        return entry.dtype, entry.shape, entry.nbytes, entry.sliced
+        kind = SlicedSpec if entry.sliced else TensorSpec
+        return kind(entry.dtype, entry.shape, entry.nbytes)
+
+    def describe_all(self, values: Iterable[bytes]) -> list[TensorSpec]:
+        """Return what `describe` says of each: many at a time, quickly.
+
+        Raises:
+            MessageError: One is not an entry, or what it says cannot be.
+        """
+        find = self._heads.get
+        specs = []
+        for value in values:
+            known = find(value[: value[3] + 4]) if len(value) > _SHORTEST else None
+            if known is not None and value.endswith(known[1], 0, -4):
+                specs.append(known[0])
+            else:
+                specs.append(self.describe(value))
+        return specs
 
 
 def decode_entry(value: bytes) -> Entry:

@@ -8,11 +8,11 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleReader.
 
 from __future__ import annotations
 
-from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
 from toolkit.errors import FormatError, ReadError, UnsupportedError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.data_files import DataFiles
-from toolkit.formats.bundle.messages import EntryDecoder, Header, MessageError, decode_header
+from toolkit.formats.bundle.messages import EntryDecoder, Header, MessageError, SlicedSpec, decode_header
 from toolkit.formats.bundle.table import Table
 from toolkit.formats.bundle.values import BundleValues, SlicedValues
 from toolkit.formats.file import ReadFile, identity_of, stat_file
@@ -85,12 +85,9 @@ class BundleCheckpoint(Checkpoint):
         """Return all variables by name; the first time, all blocks of the index are read."""
         if self._variables is None:
             variables = {}
-            make = self._variable
             for entries in self._table.blocks():
-                for key, value in entries:
-                    if key:
-                        variable = make(key, value)
-                        variables[variable.name] = variable
+                for variable in self._described(entries):
+                    variables[variable.name] = variable
             # A name may begin with NUL; only beside a partitioned variable is it a slice's key.
             if self._has_slices:
                 variables = {n: v for n, v in variables.items() if not n.startswith("\0")}
@@ -115,16 +112,33 @@ class BundleCheckpoint(Checkpoint):
         """Return whether the index that was read is still the one under its name."""
         return identity_of(stat_file(self._index.path)) == self._index.identity()
 
+    def _described(self, entries: list[tuple[bytes, bytes]]) -> list[Variable]:
+        """Return the variables of these keys and values; the header is left out."""
+        if entries and entries[0][0] == _HEADER_KEY:
+            entries = entries[1:]
+        try:
+            specs = self._decoder.describe_all([value for _, value in entries])
+        except MessageError:
+            return [self._variable(key, value) for key, value in entries]  # which of them, it says
+        try:
+            names = [key.decode() for key, _ in entries]
+        except UnicodeDecodeError:
+            names = [decode_name(key) for key, _ in entries]
+        self._has_slices = self._has_slices or SlicedSpec in set(map(type, specs))
+        plain, sliced = self._values, self._sliced_values
+        return [
+            Variable(name, spec, plain if type(spec) is TensorSpec else sliced, value)
+            for name, spec, (_, value) in zip(names, specs, entries, strict=True)
+        ]
+
     def _variable(self, key: bytes, value: bytes) -> Variable:
         name = decode_name(key)
         try:
-            dtype, shape, nbytes, sliced = self._decoder.describe(value)
+            spec = self._decoder.describe(value)
         except MessageError as error:
             raise FormatError(f"entry {name!r}: {error}", path=self._index.path) from error
-        if sliced:
-            self._has_slices = True
-            return Variable(name, dtype, shape, nbytes, self._sliced_values, value)
-        return Variable(name, dtype, shape, nbytes, self._values, value)
+        is_plain = type(spec) is TensorSpec
+        return Variable(name, spec, self._values if is_plain else self._sliced_values, value)
 
     def _read_header(self) -> Header:
         path = self._index.path

@@ -71,7 +71,8 @@ class Table:
         index, _ = self._handle(footer, position, self._end)
         self._last_keys: list[bytes] = []
         self._handles: list[BlockHandle] = []
-        for key, value in self._entries(index, None):
+        self._kept: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        for key, value in self._entries(index):
             handle, end = self._handle(value, 0, index.offset)
             if end != len(value):
                 raise FormatError(
@@ -85,21 +86,31 @@ class Table:
             self._handles.append(handle)
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value under `key`, or `None`. At most one block is read."""
-        block = bisect.bisect_left(self._last_keys, key)
-        if block == len(self._handles):
+        """Return the value under `key`, or `None`. At most one block is read, and it is kept."""
+        number = bisect.bisect_left(self._last_keys, key)
+        if number == len(self._handles):
             return None
-        entries = self._entries(self._handles[block], None, until=key)
-        return entries[-1][1] if entries and entries[-1][0] == key else None
+        entries = self._block_entries(number)
+        position = bisect.bisect_left(entries, key, key=_key_of)
+        found = entries[position] if position < len(entries) else (None, None)
+        return found[1] if found[0] == key else None
 
     def blocks(self) -> Iterator[list[tuple[bytes, bytes]]]:
         """Yield the keys and values of each block, all in ascending order of their keys."""
         last: bytes | None = None
-        for handle in self._handles:
-            entries = self._entries(handle, last)
+        for number, handle in enumerate(self._handles):
+            entries = self._block_entries(number)
             if entries:
+                if last is not None and entries[0][0] <= last:
+                    raise self._bad_order(handle, last, entries[0][0])
                 last = entries[-1][0]
             yield entries
+
+    def _block_entries(self, number: int) -> list[tuple[bytes, bytes]]:
+        """Return the keys and values of a block. The last one asked for is kept: it is asked again."""
+        if self._kept is None or self._kept[0] != number:
+            self._kept = number, self._entries(self._handles[number])
+        return self._kept[1]
 
     def _handle(self, data: bytes, position: int, place: int) -> tuple[BlockHandle, int]:
         try:
@@ -161,13 +172,8 @@ class Table:
             raise FormatError(f"bad snappy block: {error}", path=path, offset=offset) from error
         return bytes(contents)
 
-    def _entries(
-        self, handle: BlockHandle, last: bytes | None, *, until: bytes | None = None
-    ) -> list[tuple[bytes, bytes]]:
-        """Return the keys and values of a block; its first key must come after `last`.
-
-        Given `until`, it stops at the first key that is not below it.
-        """
+    def _entries(self, handle: BlockHandle) -> list[tuple[bytes, bytes]]:
+        """Return the keys and values of the block at `handle`."""
         block = self._block(handle)
         num_restarts = int.from_bytes(block[-4:], "little")
         end = len(block) - 4 - 4 * num_restarts
@@ -176,6 +182,7 @@ class Table:
         entries: list[tuple[bytes, bytes]] = []
         append = entries.append
         key = b""
+        last: bytes | None = None
         position = 0
         try:
             while position < end:
@@ -194,16 +201,17 @@ class Table:
                 key = key[:shared] + block[position:middle]
                 position = middle + size
                 if last is not None and key <= last:
-                    raise self._bad(handle, "keys out of order", f"one above {last!r}", repr(key))
+                    raise self._bad_order(handle, last, key)
                 last = key
                 append((key, block[middle:position]))
-                if until is not None and key >= until:
-                    return entries
         except (CodingError, IndexError):
             raise self._bad(handle, "an entry", f"an end at {end}", "none") from None
         if position != end:
             raise self._bad(handle, "an entry", f"an end at {end}", position)
         return entries
+
+    def _bad_order(self, handle: BlockHandle, last: bytes, key: bytes) -> FormatError:
+        return self._bad(handle, "keys out of order", f"one above {last!r}", repr(key))
 
     def _bad(self, handle: BlockHandle, what: str, expected: str, found: object) -> FormatError:
         return FormatError(
@@ -213,6 +221,10 @@ class Table:
             expected=expected,
             found=found,
         )
+
+
+def _key_of(entry: tuple[bytes, bytes]) -> bytes:
+    return entry[0]
 
 
 def _number(magic: bytes) -> str:
