@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -241,7 +243,7 @@ def test_a_full_disk_is_one_clear_error(ckpt, tmp_path):
     before = names_in(tmp_path)
     for command in (["export", prefix, f"{tmp_path}/x.h5"], ["reinit", prefix, "w", "-o", f"{tmp_path}/x"]):
         done = subprocess.run(
-            [shutil.which("python") or "python", "-c", script, *command],
+            [sys.executable, "-c", script, *command],
             check=False,
             capture_output=True,
             text=True,
@@ -300,22 +302,22 @@ def test_regroup_refuses_more_or_fewer_bytes(sizes):
         list(regroup([np.zeros(4, np.uint8)], sizes))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_memory_is_bounded(tmp_path):
-    """A tensor of 200 MB is exported with less than 100 MB above what an empty one takes."""
+    """A tensor of 200 MB is exported with less than 50 MB above what an empty one takes."""
+    script = (
+        "import sys; from toolkit import export, open_checkpoint;"
+        "export(open_checkpoint(sys.argv[1]), sys.argv[2]);"
+        # of this program alone: getrusage would count what the one before it in this process had
+        "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
+    )
     peaks = []
     for mebibytes in (0, 200):
         prefix = write_bundle(tmp_path / f"m{mebibytes}", {"w": np.zeros((mebibytes, 1 << 18), "f")})
-        script = (
-            "import resource, sys; from toolkit import export, open_checkpoint;"
-            "export(open_checkpoint(sys.argv[1]), sys.argv[2]);"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-        )
-        done = subprocess.run(
-            [shutil.which("python") or "python", "-c", script, prefix, f"{tmp_path}/{mebibytes}.h5"],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
+        command = [sys.executable, "-c", script, prefix, f"{tmp_path}/{mebibytes}.h5"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 100_000
+    assert peaks[1] - peaks[0] < 50_000
 
 
 def test_json_and_text_of_the_command(ckpt, tmp_path):
