@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -354,6 +356,33 @@ def test_sweeping_an_empty_staging_directory_does_not_stop_its_writer(tmp_path, 
     put(tmp_path / "m", 1)
     assert len(swept) == 1
     assert value_of(tmp_path / "m") == 1
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "listdir"])
+def test_an_interrupt_at_any_moment_leaves_nothing(tmp_path, monkeypatch, call):
+    real = getattr(os, call)
+    for turn in range(100):
+        calls = iter(range(1000))
+
+        def interrupted(*arguments, _calls=calls, _turn=turn, **keywords):
+            result = real(*arguments, **keywords)  # it comes just after the call
+            if next(_calls) == _turn:
+                raise KeyboardInterrupt
+            return result
+
+        monkeypatch.setattr(os, call, interrupted)
+        with contextlib.suppress(KeyboardInterrupt):
+            put(tmp_path / "m", 1)
+        monkeypatch.setattr(os, call, real)
+        gc.collect()
+        assert names_in(tmp_path) in ([], ["m.data-00000-of-00001", "m.index"])
+        if names_in(tmp_path):  # after the index was placed, the result stands
+            assert value_of(tmp_path / "m") == 1
+        if next(calls) <= turn:
+            return
+        for path in tmp_path.iterdir():
+            path.unlink()
+    raise AssertionError("it is interrupted again and again")
 
 
 def test_bundles_written_beside_each_other_do_not_meet(tmp_path):

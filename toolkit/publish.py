@@ -35,6 +35,7 @@ from toolkit.errors import CheckpointError, PublishError
 _STAGING = re.compile(r"\.ckpt-[0-9a-f]{16}")
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """How file systems say that they have no hard links, or no more of them."""
+_PARTS = ("new", "commit", "after", "old")
 _MAX_ATTEMPTS = 100
 
 
@@ -71,20 +72,19 @@ class Publication:
             raise exists(destination)
         with self._refusals():
             sweep(self._directory)
-            self._staging, self._lock = _make_staging(self._directory)
+            self._staging = _Staging(self._directory)
 
     def __enter__(self) -> Publication:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        _remove_staging(self._staging)
-        os.close(self._lock)
+        self._staging.remove()
         if isinstance(error, OSError) and not isinstance(error, CheckpointError):
             raise self._refused(error) from error
 
     def staged(self, name: str) -> str:
         """Return the path under which to write the file that will be called `name`."""
-        return os.path.join(self._staging, "new", name)
+        return os.path.join(self._staging.path, "new", name)
 
     def publish(
         self,
@@ -106,7 +106,7 @@ class Publication:
             PublishError: A name is taken, or the system refuses something. What was there before is
                 there still.
         """
-        new = os.path.join(self._staging, "new")
+        new = os.path.join(self._staging.path, "new")
         with self._refusals():
             for name in os.listdir(new):
                 self._fsync(os.path.join(new, name))
@@ -122,28 +122,28 @@ class Publication:
             except BaseException:
                 self._undo()
                 raise
-            _complete(self._staging, self._directory)
+            _complete(self._staging.path, self._directory)
             for path in self._unlinked:
                 os.unlink(path)
             self._fsync(self._directory or ".")
 
     def _sort_out(self, accompanying: set[str], replaced: list[str]) -> None:
         """Move what is staged to where its turn is, and link what will be replaced."""
-        commit = os.path.join(self._staging, "commit", self._commit_name)
+        commit = os.path.join(self._staging.path, "commit", self._commit_name)
         os.rename(self.staged(self._commit_name), commit)
         for name in accompanying if self._force else ():
-            os.rename(self.staged(name), os.path.join(self._staging, "after", name))
+            os.rename(self.staged(name), os.path.join(self._staging.path, "after", name))
         for path in replaced if self._force else ():
             if not self._link_old(path):
                 self._unlinked.append(path)
         if self._force and os.path.lexists(self._destination):
             self._link_old(self._destination)
-        for part in ("new", "commit", "after", "old", ""):
-            self._fsync(os.path.join(self._staging, part))
+        for part in (*_PARTS, ""):
+            self._fsync(os.path.join(self._staging.path, part))
 
     def _link_old(self, path: str) -> bool:
         """Link a file that will be replaced to `old`; return whether links exist here."""
-        link = os.path.join(self._staging, "old", os.path.basename(path))
+        link = os.path.join(self._staging.path, "old", os.path.basename(path))
         try:
             os.link(path, link, follow_symlinks=False)
         except OSError as error:
@@ -169,7 +169,7 @@ class Publication:
         self._placed.append(final)
 
     def _commit(self) -> None:
-        staged = os.path.join(self._staging, "commit", self._commit_name)
+        staged = os.path.join(self._staging.path, "commit", self._commit_name)
         try:
             if self._force:
                 _replace_by_link(staged, self._destination)
@@ -190,11 +190,11 @@ class Publication:
 
         Where it cannot come back, for want of links, the new files stand: they are complete.
         """
-        old_commit = os.path.join(self._staging, "old", self._commit_name)
+        old_commit = os.path.join(self._staging.path, "old", self._commit_name)
         if self._force and self._destination in self._placed and not os.path.lexists(old_commit):
             return
         for path in reversed(self._placed):
-            old = os.path.join(self._staging, "old", os.path.basename(path))
+            old = os.path.join(self._staging.path, "old", os.path.basename(path))
             with contextlib.suppress(OSError):
                 if os.path.lexists(old):
                     os.replace(old, path)
@@ -297,32 +297,61 @@ def _names(staging: str, part: str) -> list[str]:
         return []
 
 
-def _make_staging(directory: str) -> tuple[str, int]:
-    """Make a staging directory; return its path and the descriptor of its lock, which is held."""
-    for _ in range(_MAX_ATTEMPTS):
-        staging = os.path.join(directory, f".ckpt-{secrets.token_hex(8)}")
+class _Staging:
+    """A staging directory, held by its lock until `remove`, or until nobody refers to it.
+
+    An interrupt may come between any two steps, also before whoever asked for it has it in hand.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.path = ""
+        self._lock = -1
         try:
-            os.mkdir(staging, 0o700)
-        except FileExistsError:
-            continue
-        path = os.path.join(staging, "lock")
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue  # swept before it had a lock
-        try:
-            with contextlib.suppress(OSError):  # a file system without locks: nothing is swept there
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.path.lexists(path):
-                for part in ("new", "commit", "after", "old"):
-                    os.mkdir(os.path.join(staging, part), 0o700)
-                return staging, lock
+            self._make(directory)
         except BaseException:
-            os.close(lock)
-            _remove_staging(staging)
+            self.remove()
             raise
-        os.close(lock)
-    raise OSError(errno.EBUSY, "no staging directory could be kept")
+
+    def _make(self, directory: str) -> None:
+        for _ in range(_MAX_ATTEMPTS):
+            self.path = os.path.join(directory, f".ckpt-{secrets.token_hex(8)}")
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileExistsError:
+                self.path = ""  # another's
+                continue
+            if self._take_lock():
+                for part in _PARTS:
+                    os.mkdir(os.path.join(self.path, part), 0o700)
+                return
+        raise OSError(errno.EBUSY, "no staging directory could be kept")
+
+    def _take_lock(self) -> bool:
+        """Make and take the lock; return whether the directory is still there, and not swept."""
+        path = os.path.join(self.path, "lock")
+        try:
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return False
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if os.path.lexists(path):
+            return True
+        os.close(self._lock)
+        self._lock = -1
+        return False
+
+    def remove(self) -> None:
+        """Remove the directory and let go of the lock; a second time does nothing."""
+        if self.path:
+            _remove_staging(self.path)
+            self.path = ""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __del__(self) -> None:
+        self.remove()
 
 
 def _remove_staging(staging: str) -> None:
@@ -331,7 +360,7 @@ def _remove_staging(staging: str) -> None:
     The lock goes last. `new` goes first: without it nothing is undone, whether or not the record of
     the commit is still there.
     """
-    for part in ("new", "commit", "after", "old"):
+    for part in _PARTS:
         shutil.rmtree(os.path.join(staging, part), ignore_errors=True)
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(staging, "lock"))
