@@ -15,7 +15,9 @@ FLOORS = [
     ("toolkit.names", 2),
     ("toolkit.dtypes", 2),
     ("toolkit.checksum", 2),
+    ("toolkit.version", 1),
     ("toolkit.publish", 2),
+    ("toolkit.staging", 2),
     ("toolkit.roles", 2),
     ("toolkit.selection", 2),
     ("toolkit.renaming", 2),
@@ -30,7 +32,7 @@ FLOORS = [
     ("toolkit.render", 6),
     ("toolkit.cli", 7),
     ("toolkit.__main__", 8),
-    ("toolkit", 0),  # the public names: anyone may ask for the version
+    ("toolkit", 8),  # the public names, which come from every floor
 ]
 
 THIRD_PARTY = {

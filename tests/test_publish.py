@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import contents, names_in, write_bundle
-from toolkit import CheckpointError, PublishError, ReadError, UsageError, open_checkpoint, publish
+from toolkit import CheckpointError, PublishError, ReadError, UsageError, open_checkpoint, staging
 from toolkit.formats.bundle.naming import data_file, index_file
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.writer import BundleWriter
@@ -349,7 +349,7 @@ def test_sweeping_an_empty_staging_directory_does_not_stop_its_writer(tmp_path, 
     def sweep_first(path, *arguments, **keywords):
         if str(path).endswith("lock") and not swept:
             swept.append(path)
-            publish.sweep(str(tmp_path))
+            staging.sweep(str(tmp_path))
         return real(path, *arguments, **keywords)
 
     monkeypatch.setattr(os, "open", sweep_first)

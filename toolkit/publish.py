@@ -1,18 +1,9 @@
 """The one door out: files are written beside their destination and take their names all at once.
 
-A publication stages its files in a directory of its own, where no one else may look:
-
-    .ckpt-4f0c…/lock        locked (flock) for as long as the writer lives
-    .ckpt-4f0c…/new/        files as they are written, under their final names
-    .ckpt-4f0c…/commit/     the one file whose appearance makes the result exist: an index
-    .ckpt-4f0c…/after/      what accompanies it and replaces a file of the same name
-    .ckpt-4f0c…/old/        links to the files that are replaced
-
+A publication stages its files in a directory of its own, where no one else may look (`staging.py`).
 `publish` syncs and checks what was written and then places it: first the files that nothing points at
-yet, then the commit file, then the rest. Placing is linking, so the staged name remains, as a record of
-how far things are, until all is done. A writer that is killed leaves its directory behind. Whoever
-publishes to the same place next finds it unlocked and, by comparing inodes, completes the work if the
-commit file was placed, and undoes it if it was not.
+yet, then the commit file, then the rest. A writer that is killed leaves its staging behind; whoever
+publishes to the same place next completes or undoes what it began.
 
 Where a file system has no hard links, files are moved instead: as safe for readers, but a *killed*
 writer may leave files behind that nothing points at.
@@ -22,21 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import re
-import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from toolkit.errors import CheckpointError, PublishError
-
-_STAGING = re.compile(r"\.ckpt-[0-9a-f]{16}")
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-"""How file systems say that they have no hard links, or no more of them."""
-_PARTS = ("new", "commit", "after", "old")
-_MAX_ATTEMPTS = 100
+from toolkit.staging import NO_LINKS, PARTS, Staging, complete, replace_by_link, sweep
 
 
 class Publication:
@@ -72,7 +54,7 @@ class Publication:
             raise exists(destination)
         with self._refusals():
             sweep(self._directory)
-            self._staging = _Staging(self._directory)
+            self._staging = Staging(self._directory)
 
     def __enter__(self) -> Publication:
         return self
@@ -122,7 +104,7 @@ class Publication:
             except BaseException:
                 self._undo()
                 raise
-            _complete(self._staging.path, self._directory)
+            complete(self._staging.path, self._directory)
             for path in self._unlinked:
                 os.unlink(path)
             self._fsync(self._directory or ".")
@@ -138,7 +120,7 @@ class Publication:
                 self._unlinked.append(path)
         if self._force and os.path.lexists(self._destination):
             self._link_old(self._destination)
-        for part in (*_PARTS, ""):
+        for part in (*PARTS, ""):
             self._fsync(os.path.join(self._staging.path, part))
 
     def _link_old(self, path: str) -> bool:
@@ -147,7 +129,7 @@ class Publication:
         try:
             os.link(path, link, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             return False
         return True
@@ -159,7 +141,7 @@ class Publication:
         except FileExistsError:
             raise exists(final) from None
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             try:  # reserve the name, which of two writers only one can
                 os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -172,13 +154,13 @@ class Publication:
         staged = os.path.join(self._staging.path, "commit", self._commit_name)
         try:
             if self._force:
-                _replace_by_link(staged, self._destination)
+                replace_by_link(staged, self._destination)
             else:
                 os.link(staged, self._destination)
         except FileExistsError:
             raise exists(self._destination) from None
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             if not self._force and os.path.lexists(self._destination):
                 raise exists(self._destination) from None
@@ -238,153 +220,3 @@ class Publication:
 def exists(path: str) -> PublishError:
     """Return the error that says that `path` is taken."""
     return PublishError(f"{path}: exists", path=path, hint="--force replaces it, or choose another name")
-
-
-def sweep(directory: str) -> None:
-    """Finish what killed writers began in `directory`: complete or undo it, and remove its staging.
-
-    What a living writer has staged is locked, and left alone.
-    """
-    for entry in sorted(os.listdir(directory or ".")):
-        if not _STAGING.fullmatch(entry):
-            continue
-        staging = os.path.join(directory, entry)
-        status = os.lstat(staging)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            continue
-        try:
-            lock = os.open(os.path.join(staging, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            with contextlib.suppress(OSError):  # killed before it had a lock, or after
-                os.rmdir(staging)
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _recover(staging, directory)
-            _remove_staging(staging)
-        except OSError:
-            pass  # another writer's, alive; or a system that says why when it is written to
-        finally:
-            os.close(lock)
-
-
-def _recover(staging: str, directory: str) -> None:
-    committed = _names(staging, "commit")
-    if any(_is_same(os.path.join(staging, "commit", n), os.path.join(directory, n)) for n in committed):
-        _complete(staging, directory)
-        return
-    for name in _names(staging, "new"):
-        final = os.path.join(directory, name)
-        if _is_same(os.path.join(staging, "new", name), final):
-            os.unlink(final)
-
-
-def _complete(staging: str, directory: str) -> None:
-    """Do what follows the commit: place what accompanies it, remove what it replaced."""
-    for name in _names(staging, "after"):
-        _replace_by_link(os.path.join(staging, "after", name), os.path.join(directory, name))
-    for name in _names(staging, "old"):
-        final = os.path.join(directory, name)
-        if _is_same(os.path.join(staging, "old", name), final):
-            os.unlink(final)
-
-
-def _names(staging: str, part: str) -> list[str]:
-    """Return what a part of a staging directory has; nothing if it is removed already."""
-    try:
-        return os.listdir(os.path.join(staging, part))
-    except FileNotFoundError:
-        return []
-
-
-class _Staging:
-    """A staging directory, held by its lock until `remove`, or until nobody refers to it.
-
-    An interrupt may come between any two steps, also before whoever asked for it has it in hand.
-    """
-
-    def __init__(self, directory: str) -> None:
-        self.path = ""
-        self._lock = -1
-        try:
-            self._make(directory)
-        except BaseException:
-            self.remove()
-            raise
-
-    def _make(self, directory: str) -> None:
-        for _ in range(_MAX_ATTEMPTS):
-            self.path = os.path.join(directory, f".ckpt-{secrets.token_hex(8)}")
-            try:
-                os.mkdir(self.path, 0o700)
-            except FileExistsError:
-                self.path = ""  # another's
-                continue
-            if self._take_lock():
-                for part in _PARTS:
-                    os.mkdir(os.path.join(self.path, part), 0o700)
-                return
-        raise OSError(errno.EBUSY, "no staging directory could be kept")
-
-    def _take_lock(self) -> bool:
-        """Make and take the lock; return whether the directory is still there, and not swept."""
-        path = os.path.join(self.path, "lock")
-        try:
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            return False
-        with contextlib.suppress(OSError):  # a file system without locks: nothing is swept there
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        if os.path.lexists(path):
-            return True
-        os.close(self._lock)
-        self._lock = -1
-        return False
-
-    def remove(self) -> None:
-        """Remove the directory and let go of the lock; a second time does nothing."""
-        if self.path:
-            _remove_staging(self.path)
-            self.path = ""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def __del__(self) -> None:
-        self.remove()
-
-
-def _remove_staging(staging: str) -> None:
-    """Remove a staging directory, so that what a kill leaves of it can be swept again.
-
-    The lock goes last. `new` goes first: without it nothing is undone, whether or not the record of
-    the commit is still there.
-    """
-    for part in _PARTS:
-        shutil.rmtree(os.path.join(staging, part), ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(staging, "lock"))
-    shutil.rmtree(staging, ignore_errors=True)
-
-
-def _replace_by_link(staged: str, final: str) -> None:
-    """Put `staged` in the place of `final` at once, and keep the staged name where links exist."""
-    if _is_same(staged, final):
-        return
-    turn = os.path.join(os.path.dirname(os.path.dirname(staged)), "turn")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(turn)  # a killed writer's
-    try:
-        os.link(staged, turn)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        turn = staged
-    os.replace(turn, final)
-
-
-def _is_same(a: str, b: str) -> bool:
-    try:
-        return os.path.samestat(os.lstat(a), os.lstat(b))
-    except FileNotFoundError:
-        return False

@@ -13,7 +13,7 @@ import sysconfig
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))
 MODEL = f"{HERE}/model.py:digits"
 
 

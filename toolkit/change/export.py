@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import toolkit
 from toolkit import casting, dtypes, renaming
 from toolkit.change import results
 from toolkit.change.plan import FilePlan, refuse_source
@@ -19,6 +18,7 @@ from toolkit.publish import Publication
 from toolkit.renaming import Renames
 from toolkit.roles import assign
 from toolkit.selection import matching, select
+from toolkit.version import __version__
 
 SUFFIXES = (".h5", ".hdf5")
 _PRODUCER = "checkpoint-toolkit"
@@ -185,7 +185,7 @@ def _read_casts(cast: Mapping[str, str] | Iterable[str]) -> list[tuple[str, DTyp
 def _attributes(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what a file says of where its values come from."""
     attributes: dict[str, Any] = {
-        "producer": f"{_PRODUCER} {toolkit.__version__}",
+        "producer": f"{_PRODUCER} {__version__}",
         "source": os.path.basename(checkpoint.path),
     }
     step = _step(checkpoint)

@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import toolkit
 from toolkit.cli import output
 from toolkit.cli.export import export
 from toolkit.cli.init import init
@@ -16,6 +15,7 @@ from toolkit.cli.inspect import inspect
 from toolkit.cli.reinit import reinit
 from toolkit.cli.restore import restore
 from toolkit.errors import CheckpointError
+from toolkit.version import __version__
 
 app = typer.Typer(
     name="ckpt",
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        output.data(f"ckpt {toolkit.__version__}")
+        output.data(f"ckpt {__version__}")
         raise typer.Exit
 
 
