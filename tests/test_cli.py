@@ -66,7 +66,9 @@ def test_wrong_usage_is_exit_2_on_stderr(ckpt, arguments):
 def test_an_error_is_one_line_and_a_hint_on_stderr(ckpt, tmp_path):
     ran = ckpt("inspect", tmp_path / "nowhere")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"ckpt: {tmp_path}/nowhere: no such file or checkpoint\n"
+    assert ran.err == (
+        f"ckpt: {tmp_path}/nowhere: no such file or checkpoint\nhint: no checkpoint lies in that directory\n"
+    )
     write_bundle(tmp_path / "m", {"w": np.ones(1)})
     ran = ckpt("inspect", tmp_path / "nowhere")
     assert ran.err.splitlines()[1] == f"hint: there is: {tmp_path}/m"
@@ -76,7 +78,7 @@ def test_debug_shows_the_traceback_too(ckpt, tmp_path):
     ran = ckpt("inspect", tmp_path / "nowhere", "--debug")
     assert ran.code == 2
     assert "Traceback" in ran.err
-    assert ran.err.splitlines()[-1] == f"ckpt: {tmp_path}/nowhere: no such file or checkpoint"
+    assert ran.err.splitlines()[-2] == f"ckpt: {tmp_path}/nowhere: no such file or checkpoint"
     assert "Traceback" not in ckpt("inspect", tmp_path / "nowhere").err
 
 
@@ -145,6 +147,25 @@ def test_a_terminal_gets_colour_unless_it_does_not_want_it(environment):
     lines = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).splitlines()
     assert any(line.startswith("initialize") for line in lines)
     assert max(map(len, lines)) <= 90
+
+
+def test_progress_is_shown_on_a_terminal_only(tmp_path):
+    prefix = write_bundle(tmp_path / "m", {f"v{i}": np.zeros(1 << 20, "f") for i in range(10)})
+    main, child = pty.openpty()
+    with subprocess.Popen(
+        [*CKPT, "reinit", prefix, "v7", "-o", tmp_path / "out"], stdout=subprocess.PIPE, stderr=child,
+        env={**os.environ, "COLUMNS": "90", "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(child)
+        text = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(main, 1 << 16):
+                text += part
+        assert b"\x1b" not in process.stdout.read()
+        assert process.wait() == 0
+    os.close(main)
+    assert b"/41.9 MB" in text
+    assert b"MB" not in run("reinit", prefix, "v7", "-o", tmp_path / "again").stderr.encode()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

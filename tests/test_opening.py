@@ -152,8 +152,8 @@ def v1(path: Path) -> None:
 )
 @pytest.mark.parametrize("name", ["file", "file.index"])
 def test_what_is_no_checkpoint_is_told_what_it_is(tmp_path, make, what, name):
-    if make is v1 and name.endswith(".index"):
-        return  # that one is an index
+    if name.endswith(".index") and (make is v1 or "toolkit knows" in what):
+        return  # one is an index, the other may be one that was cut off
     make(tmp_path / name)
     with pytest.raises(FormatError) as refused:
         open_checkpoint(tmp_path / name)

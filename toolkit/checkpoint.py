@@ -45,6 +45,10 @@ class TensorSource(Protocol):
         """Do what `Variable.read` says."""
         ...
 
+    def load(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
+        """Do what `Variable.load` says."""
+        ...
+
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
         """Do what `Variable.chunks` says."""
         ...
@@ -142,7 +146,7 @@ class Variable:
         memory is taken only for the pages that are touched. The view may be unaligned. It keeps the
         file mapped for as long as it lives, and if another program *truncates* that file meanwhile,
         touching the lost part kills this process (SIGBUS), which Python cannot catch. Where that may
-        happen, use `chunks`. Strings are copied: an array of `bytes` objects.
+        happen, use `load` or `chunks`. Strings are copied: an array of `bytes` objects.
 
         Args:
             verify: Compare the CRC-32C of the bytes with the stored one first.
@@ -154,6 +158,22 @@ class Variable:
             UnsupportedError: The dtype has no plain values, or they are stored in slices.
         """
         return self._source.read(self, verify=verify)
+
+    def load(self, *, verify: bool = True) -> np.ndarray[Any, Any]:
+        """Return the values, as an array of `shape` in memory of its own: aligned, and writable.
+
+        The file is read, not mapped: one that is shortened meanwhile is an error like any other.
+
+        Args:
+            verify: Compare the CRC-32C of the bytes with the stored one first.
+
+        Raises:
+            ChecksumError: They differ.
+            TruncatedError: The data file ends before the values do.
+            ReadError: The data file is missing, has changed, or cannot be read.
+            UnsupportedError: The dtype has no plain values, or they are stored in slices.
+        """
+        return self._source.load(self, verify=verify)
 
     def chunks(self, *, max_bytes: int = CHUNK_BYTES, verify: bool = True) -> Iterator[np.ndarray[Any, Any]]:
         """Yield the bytes of the values as a bundle stores them, as `uint8` arrays in their order.

@@ -46,6 +46,8 @@ class FormatError(CheckpointError, ValueError):
         found: What the file has there.
     """
 
+    _default_hint = "the file is damaged: take it from a backup, or use an earlier checkpoint"
+
     def __init__(
         self,
         what: str,
@@ -58,13 +60,15 @@ class FormatError(CheckpointError, ValueError):
     ) -> None:
         place = "" if offset is None else f" at byte {offset}"
         sides = "" if expected is None else f": expected {expected}, got {found}"
-        super().__init__(f"{path}: {what}{place}{sides}", hint=hint)
+        super().__init__(f"{path}: {what}{place}{sides}", hint=hint or self._default_hint)
         self.path = path
         self.offset = offset
 
 
 class TruncatedError(FormatError):
     """A file ends before what it announces."""
+
+    _default_hint = "the copy or the save of this file was cut off: fetch it again"
 
 
 class ChecksumError(FormatError):
@@ -77,7 +81,6 @@ class ChecksumError(FormatError):
             offset=offset,
             expected=f"{stored:#010x}",
             found=f"{computed:#010x}",
-            hint="the file is damaged: take it from a backup, or use an earlier checkpoint",
         )
         self.stored = stored
         self.computed = computed
@@ -85,6 +88,8 @@ class ChecksumError(FormatError):
 
 class UnsupportedError(FormatError):
     """A file, or a part of it, is of a kind that the toolkit does not read."""
+
+    _default_hint = "TensorFlow may read it: restore it there and save it again"
 
 
 class ReadError(CheckpointError, OSError):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from toolkit import casting, dtypes, renaming
 from toolkit.change import results
 from toolkit.change.plan import FilePlan, refuse_source
+from toolkit.change.results import Progress
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
@@ -49,6 +50,7 @@ class ExportPlan(FilePlan):
         checksum: bool = False,
         force: bool = False,
         sync: bool = True,
+        progress: Progress | None = None,
     ) -> Exported:
         """Write the results to the HDF5 file `out`, read it back, and compare every value.
 
@@ -58,6 +60,7 @@ class ExportPlan(FilePlan):
             checksum: Let HDF5 keep a checksum of each chunk, too, and compare it at every reading.
             force: Replace the file there.
             sync: Make it survive a power loss.
+            progress: Is told the size of each chunk that was written.
 
         Raises:
             UsageError: `out` ends in nothing that is written, or `compress` is not known.
@@ -77,7 +80,7 @@ class ExportPlan(FilePlan):
             staged = publication.staged(os.path.basename(out))
             checksums = hdf5.write(
                 staged,
-                variables,
+                self.watched(progress).values(),
                 attributes=_attributes(self.sources[0]),
                 options=hdf5.Options(compress, checksum),
             )
@@ -198,6 +201,6 @@ def _step(checkpoint: Checkpoint) -> int | None:
     """Return the step of training: the variable `global_step`, or what the name ends in."""
     variable = checkpoint.find("global_step")
     if variable is not None and variable.dtype.kind == "int" and not variable.shape:
-        return int(variable.read())
+        return int(variable.load())
     found = re.search(r"-(\d+)\Z", checkpoint.path)
     return int(found[1]) if found else None

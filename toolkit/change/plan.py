@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from toolkit.change.results import Progress, watched
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import PublishError
 from toolkit.formats.bundle import naming
@@ -64,17 +65,36 @@ class FilePlan(Plan):
                     written += nbytes
         return Bytes(0, copied, written)
 
+    @property
+    def num_bytes(self) -> int:
+        """The bytes of all results: what `progress` is told in all."""
+        return sum(variable.nbytes for variable in self.results.values())
+
+    def watched(self, progress: Progress | None) -> dict[str, Variable]:
+        """Return the results, of which `progress` is told each chunk that a sink takes."""
+        if progress is None:
+            return self.results
+        return {name: watched(variable, progress) for name, variable in self.results.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as the commands' JSON has it, with `bytes`."""
         return {**super().to_dict(), "bytes": self.bytes._asdict()}
 
-    def write(self, prefix: str, *, force: bool = False, sync: bool = True) -> None:
+    def write(
+        self,
+        prefix: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        sync: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
         """Write the results as a checkpoint in TensorFlow's format, in the order of their names.
 
         Args:
             prefix: The path without `.index`; it must not be one of the sources.
             force: Replace the checkpoint there.
             sync: Make it survive a power loss.
+            progress: Is told the size of each chunk that was written.
 
         Raises:
             PublishError: It exists, or the system refuses something.
@@ -83,11 +103,12 @@ class FilePlan(Plan):
         """
         prefix = os.fspath(prefix)
         refuse_source(prefix, self.sources)
+        variables = self.watched(progress)
 
         def write(staged: str, num_shards: int) -> None:
             with BundleWriter(staged, num_shards=num_shards) as writer:
-                for name in sorted(self.results, key=encode_name):
-                    writer.copy(name, self.results[name])
+                for name in sorted(variables, key=encode_name):
+                    writer.copy(name, variables[name])
                 writer.finish()
 
         def check(staged: str) -> None:

@@ -6,7 +6,7 @@ or a cast is their source's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ def cast(variable: Variable, dtype: DType, name: str) -> Variable:
     return Variable(name, TensorSpec(dtype, variable.shape, nbytes), _Cast(variable), None)
 
 
+Progress = Callable[[int], None]
+"""Is told how many bytes were handed on, a chunk at a time."""
+
+
+def watched(variable: Variable, progress: Progress) -> Variable:
+    """Return `variable`, of which `progress` is told each chunk that is taken."""
+    return Variable(variable.name, variable.spec, _Watched(variable, progress), variable.token)
+
+
 class _Filled:
     """The source of a variable that an initializer fills."""
 
@@ -64,6 +73,8 @@ class _Filled:
         return initializers.values(
             self._spec, variable.shape, variable.dtype, seed=self._seed, name=self._name
         )
+
+    load = read
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
         values = self.read(variable, verify=verify).reshape(-1)
@@ -85,8 +96,10 @@ class _Cast:
         return _NOWHERE
 
     def read(self, variable: Variable, *, verify: bool) -> Array:
-        values = self._original.read(verify=verify)
+        values = self._original.load(verify=verify)
         return casting.cast(values, variable.dtype, variable.name)
+
+    load = read
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
         original = self._original
@@ -95,3 +108,27 @@ class _Cast:
         for chunk in original.chunks(max_bytes=max_bytes, verify=verify):
             values = chunk.view(original.dtype.numpy)
             yield casting.cast(values, variable.dtype, variable.name).view(np.uint8)
+
+
+class _Watched:
+    """The source of a variable whose chunks are counted as they go."""
+
+    def __init__(self, original: Variable, progress: Progress) -> None:
+        self._original = original
+        self._progress = progress
+
+    def place(self, variable: Variable) -> Place:
+        return self._original.place
+
+    def read(self, variable: Variable, *, verify: bool) -> Array:
+        return self._original.read(verify=verify)
+
+    def load(self, variable: Variable, *, verify: bool) -> Array:
+        values = self._original.load(verify=verify)
+        self._progress(variable.nbytes)
+        return values
+
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
+        for chunk in self._original.chunks(max_bytes=max_bytes, verify=verify):
+            yield chunk
+            self._progress(chunk.size)

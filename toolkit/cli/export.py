@@ -52,7 +52,11 @@ def export(
         plan = plan_export(checkpoint, patterns, exclude=exclude or (), rename=rename or (), cast=cast or ())
         done = None
         if not dry_run:
-            done = plan.export(out, compress=compress, checksum=checksum, force=force, sync=not no_sync)
+            sync = not no_sync
+            with output.progress(plan.num_bytes) as progress:
+                done = plan.export(
+                    out, compress=compress, checksum=checksum, force=force, sync=sync, progress=progress
+                )
         output.plan("export", plan, done and out, json=json, every_row=no_truncate)
         if done:
             output.message(

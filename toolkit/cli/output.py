@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.errors import CheckpointError, PlanError
@@ -96,6 +98,18 @@ def plan(
         message("dry run: nothing was written" if plan.ok else "nothing was written")
     else:
         message(f"wrote {destination}")
+
+
+@contextlib.contextmanager
+def progress(num_bytes: int) -> Iterator[Callable[[int], None] | None]:
+    """Show on stderr, if it is a terminal, how much of `num_bytes` is done; give what is to be told."""
+    if Settings.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from toolkit.render.progress import bar
+
+    with bar(sys.stderr, num_bytes) as advance:
+        yield advance
 
 
 def terminal_width() -> int | None:

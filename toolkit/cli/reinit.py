@@ -53,5 +53,6 @@ def reinit(
             checkpoint, patterns, init=init, seed=seed, exclude=exclude or (), keep_slots=keep_slots
         )
         if destination:
-            plan.write(destination, force=force, sync=not no_sync)
+            with output.progress(plan.num_bytes) as progress:
+                plan.write(destination, force=force, sync=not no_sync, progress=progress)
         output.plan("reinit", plan, destination, json=json, every_row=no_truncate)

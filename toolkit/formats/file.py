@@ -40,7 +40,7 @@ class ReadFile:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()
-            raise ReadError(f"{path}: not a regular file", path=path)
+            raise _irregular(path)
         self.size = status.st_size
 
     def close(self) -> None:
@@ -102,7 +102,6 @@ class ReadFile:
                 path=self.path,
                 expected=f"{offset + size} bytes",
                 found=self.size,
-                hint="the copy or the save of this file was cut off: fetch it again",
             )
 
     def _cut_off(self, offset: int) -> TruncatedError:
@@ -114,6 +113,13 @@ class ReadFile:
             found=offset,
             hint="another program shortened it while it was read",
         )
+
+
+_HINTS: dict[type[Exception], str] = {
+    FileNotFoundError: "check the path; a file of the checkpoint may not have been copied",
+    PermissionError: "you may not read it: ask its owner, or `chmod +r`",
+    ValueError: "a path cannot have a NUL in it",
+}
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -132,10 +138,17 @@ def stat_file(path: str) -> os.stat_result:
     except (OSError, ValueError) as error:
         raise _refused(path, error) from error
     if not stat.S_ISREG(status.st_mode):
-        raise ReadError(f"{path}: not a regular file", path=path)
+        raise _irregular(path)
     return status
+
+
+def _irregular(path: str) -> ReadError:
+    return ReadError(
+        f"{path}: not a regular file", path=path, hint="copy what it gives to a file, and name that"
+    )
 
 
 def _refused(path: str, error: OSError | ValueError) -> ReadError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return ReadError(f"{path}: {(reason or str(error)).lower()}", path=path)
+    hint = _HINTS.get(type(error), "check the path, and whether the disk is well")
+    return ReadError(f"{path}: {(reason or str(error)).lower()}", path=path, hint=hint)

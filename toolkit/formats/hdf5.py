@@ -184,7 +184,7 @@ def _checksum_of_plain(dataset: h5py.Dataset, variable: Variable) -> int:
 
 
 def _write_strings(file: h5py.File, path: str, variable: Variable) -> tuple[h5py.Dataset, int]:
-    values = variable.read()
+    values = variable.load()
     elements = values.reshape(-1).tolist()
     dataset = file.create_dataset(path, variable.shape, _string_dtype(elements), track_order=True)
     if h5py.check_string_dtype(dataset.dtype) is None:

@@ -32,7 +32,7 @@ LFS_POINTER = Kind(
     "a Git LFS pointer, not the file itself",
     "run `git lfs pull` in the repository that it comes from",
 )
-STATE = Kind("state", "a checkpoint state file", "give the directory that it lies in")
+_STATE = Kind("state", "a checkpoint state file", "give the directory that it lies in")
 TABLE = Kind(
     "table",
     "a table file: a V1 checkpoint, or an index under another name",
@@ -40,7 +40,7 @@ TABLE = Kind(
     "by restoring it with TensorFlow and saving it again",
 )
 HDF5 = Kind("hdf5", "an HDF5 file, not a TensorFlow checkpoint", "h5ls -r lists it; Keras and h5py load it")
-_UNKNOWN = Kind(
+UNKNOWN = Kind(
     "unknown",
     "no checkpoint that the toolkit knows",
     "give the prefix of a checkpoint, one of its files, or the directory that it lies in",
@@ -55,7 +55,7 @@ _BEGINNINGS = (
     ),
     (b"\x93NUMPY", Kind("npy", "a NumPy array (.npy)", "load it with numpy.load")),
     (b"\x1f\x8b", Kind("gzip", "a gzip archive", "unpack it first, with `tar xf` or `gunzip`")),
-    (b"model_checkpoint_path:", STATE),
+    (b"model_checkpoint_path:", _STATE),
 )
 
 _SAVED_MODEL = Kind(
@@ -109,4 +109,4 @@ def identify(file: ReadFile) -> Kind:
         return _GRAPH
     if file.size < 512 and re.fullmatch(rb"[\x21-\x7e]*/[\x21-\x7e]+", head):
         return _LINK
-    return _UNKNOWN
+    return UNKNOWN

@@ -12,7 +12,7 @@ from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.state import FILE_NAME, read_state
 from toolkit.formats.file import ReadFile
-from toolkit.formats.identify import TABLE, identify
+from toolkit.formats.identify import TABLE, UNKNOWN, identify
 
 Note = Callable[[str], None]
 """Takes a line that a person should know, though all went well."""
@@ -58,8 +58,9 @@ def find_prefix(path: str, note: Note) -> str:
     else:
         _refuse_absent(path)
     index = ReadFile(naming.index_file(prefix))
-    if identify(index) is not TABLE:
-        _refuse(index.path)
+    kind = identify(index)
+    if kind not in (TABLE, UNKNOWN):  # an unknown one may be a table that was cut off, and is told so
+        raise FormatError(kind.what, path=index.path, hint=kind.hint)
     return prefix
 
 
@@ -145,7 +146,7 @@ def _refuse_absent(path: str) -> NoReturn:
     if data:
         _refuse_without_index(next(iter(data.values()))[0], path)
     directory, base = os.path.split(path)
-    hint = None
+    hint = "no checkpoint lies in that directory"
     if os.path.isdir(directory or "."):
         beside = _prefixes_in(directory or ".")
         near = [name for name in beside if name.startswith(base)] or beside

@@ -183,7 +183,7 @@ class GraphPlan(Plan):
         path = self._checkpoint.path
         if session.graph.finalized or glob.has_magic(path):  # the Saver adds ops, and expands globs
             for name in names:
-                load(session, self._variables[name], self._stored[name].read())
+                load(session, self._variables[name], self._stored[name].load())
             return
         with session.graph.as_default():
             keys = {self._stored[name].name: self._variables[name] for name in names}
@@ -207,7 +207,7 @@ class GraphPlan(Plan):
         """Return the stored value of `name` in the dtype of its variable."""
         stored = self._stored[name]
         dtype = dtype_of(self._variables[name])
-        values = stored.read()
+        values = stored.load()
         return values if stored.dtype is dtype else casting.cast(values, dtype, name)
 
     def _overlap(self, session: tf.compat.v1.Session, name: str) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from toolkit.checkpoint import Place, Variable
 
+_POINTER_BYTES = 1024
+"""A Git LFS pointer is smaller (git-lfs, docs/spec.md)."""
 _MAX_NAMED = 5
 """How many missing files a message names."""
 
@@ -81,9 +83,9 @@ class DataFiles:
                     path=file.path,
                     hint="another program saves here: open the checkpoint again",
                 )
+            if file.size < _POINTER_BYTES and identify(file) is LFS_POINTER:
+                raise FormatError(LFS_POINTER.what, path=file.path, hint=LFS_POINTER.hint)
             self._files[shard] = file
-        if place.offset + variable.nbytes > file.size and identify(file) is LFS_POINTER:
-            raise FormatError(LFS_POINTER.what, path=file.path, hint=LFS_POINTER.hint)
         file.check_extent(place.offset, variable.nbytes)
         return file
 

@@ -32,24 +32,22 @@ class BundleValues:
 
     def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
         """Implement `Variable.read`."""
+        self._check_kind(variable)
+        place = variable.place
+        values = self._decoded(variable, place, self._data.mapped(variable, place), verify=verify)
+        values.flags.writeable = False
+        return values
+
+    def load(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
+        """Implement `Variable.load`."""
         import numpy as np
 
         self._check_kind(variable)
         place = variable.place
-        raw = self._data.mapped(variable, place)
-        if variable.dtype.kind == "string":
-            elements, computed = self._strings(variable, place, raw)
-            array = np.empty(len(elements), object)
-            array[:] = elements
-            if verify:
-                self._compare(variable, place, computed)
-        else:
-            if verify:
-                self._compare(variable, place, checksum.crc32c(raw))
-            array = raw.view(variable.dtype.numpy)
-        array = array.reshape(variable.shape)
-        array.flags.writeable = False
-        return array
+        file = self._data.open(variable, place)
+        raw = np.empty(variable.nbytes, np.uint8)
+        file.read_into(raw, place.offset)
+        return self._decoded(variable, place, raw, verify=verify)
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
         """Implement `Variable.chunks`."""
@@ -76,6 +74,23 @@ class BundleValues:
                 self._compare(variable, place, check.finish())
         except StringsError as error:
             raise self._bad_strings(variable, place, error) from error
+
+    def _decoded(
+        self, variable: Variable, place: Place, raw: np.ndarray[Any, Any], *, verify: bool
+    ) -> np.ndarray[Any, Any]:
+        """Return the values whose stored bytes are `raw`: a view of them, or for strings a copy."""
+        import numpy as np
+
+        if variable.dtype.kind == "string":
+            elements, computed = self._strings(variable, place, raw)
+            values = np.empty(len(elements), object)
+            values[:] = elements
+        else:
+            computed = checksum.crc32c(raw) if verify else 0
+            values = raw.view(variable.dtype.numpy)
+        if verify:
+            self._compare(variable, place, computed)
+        return values.reshape(variable.shape)
 
     def _strings(
         self, variable: Variable, place: Place, raw: np.ndarray[Any, Any]
@@ -109,7 +124,6 @@ class BundleValues:
             f"strings of {variable.name!r}: {error}",
             path=self._data.path(place.shard),
             offset=place.offset,
-            hint="the file is damaged: take it from a backup, or use an earlier checkpoint",
         )
 
 
@@ -124,6 +138,10 @@ class SlicedValues:
         return Place(-1, 0, None)
 
     def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
+        """Refuse: slices are not assembled."""
+        raise self._refusal(variable)
+
+    def load(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
         """Refuse: slices are not assembled."""
         raise self._refusal(variable)
 
