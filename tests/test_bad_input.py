@@ -81,7 +81,7 @@ def directory(folder: Path) -> None:
     (folder / INDEX).mkdir()
 
 
-LISTED_ALL_THE_SAME = {truncated, flipped_bit, pointer_for_data}
+LISTED_ALL_THE_SAME = {flipped_bit}
 """What is damaged in values alone, which a listing does not read."""
 
 
@@ -100,7 +100,7 @@ LISTED_ALL_THE_SAME = {truncated, flipped_bit, pointer_for_data}
         (pointer_for_data, f"{DATA}: a Git LFS pointer, not the file itself"),
         (graph, f"{INDEX}: a graph (protocol buffer): it has no checkpoint in it"),
         (pickled, f"{INDEX}: a Python pickle, which can run code"),
-        (fifo, f"{INDEX}: its data is missing"),
+        (fifo, f"{DATA}: not a regular file"),
         (directory, f"{INDEX}: not a regular file"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

@@ -1,6 +1,9 @@
+"""Values in another dtype: kept, rounded, or refused."""
+
 import numpy as np
 import pytest
 
+from tests.strategies import BITS
 from toolkit import MismatchError, UsageError, casting, dtypes
 
 
@@ -69,3 +72,59 @@ def test_a_plan_says_what_a_cast_does(source, target, text):
 def test_impossible_casts_are_refused(source, target):
     with pytest.raises(UsageError):
         casting.check("w", dtypes.as_dtype(source), dtypes.as_dtype(target))
+
+
+NUMBERS = [d for d in dtypes.BY_NAME.values() if d.kind in ("float", "int", "bool", "complex")]
+
+
+@pytest.mark.parametrize("source", NUMBERS, ids=str)
+@pytest.mark.parametrize("target", NUMBERS, ids=str)
+def test_every_cast_keeps_or_rounds_every_value_or_refuses_it(source, target):
+    """Each of the 256 values of a byte, and the ends of wider types, one by one."""
+    if source.kind == "complex" and target.kind != "complex":
+        return
+    if source.itemsize == 1:
+        mask = (1 << BITS.get(source.name, 8)) - 1
+        values = (np.arange(256, dtype=np.uint8) & mask).view(source.numpy)
+    elif source.kind == "int":
+        info = np.iinfo(source.numpy)
+        values = np.array([info.min, info.max, info.max - 1, 0, 1, 7, 255], source.numpy)
+    else:
+        raw = [0, -0.0, 1, 1.5, 6, 7, 8, 300, 464, 465, 7e4, 3e9, 2e19, 1e39, np.inf, -np.inf, np.nan]
+        with np.errstate(over="ignore"):
+            values = np.array(raw, source.numpy)
+    exact = casting.describe(source, target).endswith("exact")
+    for i in range(values.size):
+        try:
+            result = casting.cast(values[i : i + 1], target, "w")
+        except MismatchError:
+            assert not exact, values[i]
+            continue
+        assert result.dtype == target.numpy
+        before, after = complex(values[i]), complex(result[0])
+        if np.isnan(before) or np.isinf(before):
+            assert np.isnan(before) == np.isnan(after)
+            assert np.isinf(before) == np.isinf(after)
+        elif target.kind in ("int", "bool"):
+            number = values[i]
+            assert int(result[0]) == (int(number) if source.kind == "int" else int(float(number)))
+        elif exact:
+            assert before == after
+        else:
+            assert np.isfinite(after)
+
+
+def test_what_is_called_exact_is():
+    def says(source, target):
+        return casting.describe(dtypes.as_dtype(source), dtypes.as_dtype(target)).endswith("exact")
+
+    assert says("int32", "float64")
+    assert not says("int64", "float64")  # 2**53 + 1
+    assert not says("int32", "float32")
+    assert says("int8", "bfloat16")
+    assert not says("int16", "bfloat16")
+    assert says("float8_e5m2", "float16")
+    assert not says("float16", "bfloat16")
+    assert not says("uint8", "int8")
+    assert says("uint8", "int16")
+    assert says("float32", "complex64")

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import VALID, names_in, write_bundle
-from toolkit import __version__
+from toolkit import __version__, open_checkpoint
 
 COMMANDS = ("inspect", "init", "restore", "reinit", "export")
 CKPT = [sys.executable, "-m", "toolkit"]
@@ -164,8 +165,8 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path):
         assert b"\x1b" not in process.stdout.read()
         assert process.wait() == 0
     os.close(main)
-    assert b"/41.9 MB" in text
-    assert b"MB" not in run("reinit", prefix, "v7", "-o", tmp_path / "again").stderr.encode()
+    assert b"/40.0 MiB" in text
+    assert b"MiB" not in run("reinit", prefix, "v7", "-o", tmp_path / "again").stderr.encode()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -176,6 +177,7 @@ def test_a_command_that_is_stopped_leaves_nothing_behind(tmp_path, number, code)
         [*CKPT, "reinit", prefix, "v7", "-o", tmp_path / "out"], stderr=subprocess.PIPE
     ) as process:
         while not any(name.startswith(".ckpt-") for name in names_in(tmp_path)):
+            assert process.poll() is None  # it has begun to write before it ends
             time.sleep(0.001)
         process.send_signal(number)
         assert process.wait() == code
@@ -201,3 +203,37 @@ def test_shell_completion_completes_commands_options_and_variables(trained):
     assert complete("inspect", trained, "conv1/b") == ["conv1/bias", "conv1/bias/"]
     assert complete("reinit", trained, "head/") == ["head/bias", "head/bias/", "head/kernel", "head/kernel/"]
     assert complete("inspect", "nowhere", "co") == []
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "2>/dev/full"])
+def test_streams_that_are_closed_or_full_harm_nothing(trained, tmp_path, closed):
+    command = f"{shlex.join(map(str, [*CKPT, 'reinit', trained, 'head', '-o', tmp_path / 'out', '--json']))}"
+    done = subprocess.run(["sh", "-c", f"{command} {closed}"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    if closed != "1>&-":
+        assert json.loads(done.stdout)["output"] == str(tmp_path / "out")
+    assert open_checkpoint(tmp_path / "out")
+    done = subprocess.run(["sh", "-c", f"{shlex.join(CKPT)} inspect nowhere {closed}"], check=False)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_plan_loses_no_reason_however_narrow_the_terminal(trained, width):
+    main, child = pty.openpty()
+    with subprocess.Popen(
+        [*CKPT, "reinit", trained, "head", "--dry-run", "--seed", "1"], stdout=child, stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"},
+    ) as process:  # fmt: skip
+        os.close(child)
+        text = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(main, 1 << 16):
+                text += part
+        assert process.wait() == 0
+    os.close(main)
+    lines = text.decode().splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(text.decode().split())
+    for reason in ("chosen; bias by name", "slot of head/kernel", "moving average of head/kernel"):
+        assert reason in words

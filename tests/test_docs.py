@@ -58,14 +58,17 @@ def test_output_in_the_readme_is_real(tmp_path, command, output):
     assert re.fullmatch(pattern, found), found
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_python_of_the_documentation_runs(tmp_path, monkeypatch, page):
     monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.syspath_prepend(ROOT)
+    text = (ROOT / page).read_text("utf-8").partition("<!--")[0]
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks
     for block in blocks:
         if "tensorflow" in block and not HAS_TENSORFLOW:
             continue
-        exec(compile(block.replace("build/", f"{tmp_path}/"), "README.md", "exec"), {})
+        exec(compile(block.replace("build/", f"{tmp_path}/"), page, "exec"), {})
 
 
 def test_links_within_the_documentation_lead_somewhere():

@@ -139,7 +139,8 @@ def test_tree_to_a_depth(ckpt, trained):
 
 def test_a_tree_of_any_depth_needs_no_recursion(ckpt, tmp_path):
     prefix = write_bundle(tmp_path / "m", {"/".join(["a"] * 3000): np.zeros(1, "f")})
-    assert len(ckpt("inspect", prefix, "--tree").out.splitlines()) == 3001
+    ran = ckpt("inspect", prefix, "--tree")
+    assert len(ran.out.splitlines()) == 101  # deeper ones are counted: a tree grows with the square
 
 
 def test_names_are_shortened_to_the_terminal_unless_told_not_to(ckpt, tmp_path, monkeypatch):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +59,7 @@ def test_an_existing_bundle_is_refused_and_untouched(tmp_path):
     before = contents(tmp_path)
     with pytest.raises(PublishError, match=r"m\.index: exists") as refused:
         put(tmp_path / "m", 2)
-    assert refused.value.hint == "--force replaces it, or choose another name"
+    assert refused.value.hint == "--force (force=True) replaces it, or choose another name"
     assert contents(tmp_path) == before
 
 
@@ -137,40 +136,88 @@ def test_nobody_else_may_look_at_what_is_staged(tmp_path):
     assert names_in(tmp_path) == []
 
 
+def disturbed(monkeypatch, call: str, turn: int, error: BaseException, *, after: bool, act) -> bool:
+    """Do `act` with an error before or after the `turn`-th `call`; return whether it came to that."""
+    real = getattr(os, call)
+    calls = iter(range(1000))
+    came = []
+
+    def disturbing(*arguments, **keywords):
+        result = real(*arguments, **keywords) if after else None
+        if next(calls) == turn:
+            came.append(True)
+            raise error
+        return result if after else real(*arguments, **keywords)
+
+    monkeypatch.setattr(os, call, disturbing)
+    try:
+        act()
+    finally:
+        monkeypatch.setattr(os, call, real)
+    return bool(came)
+
+
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("call", SYSTEM_CALLS)
-def test_an_error_of_any_system_call_leaves_all_as_it_was(tmp_path, monkeypatch, call, force):
-    if force:
-        put(tmp_path / "m", 1, meta=b"old")
-    before = contents(tmp_path)
-    real = getattr(os, call)
-    failed = 0
-    for turn in range(200):
-        calls = iter(range(1000))
+@pytest.mark.parametrize("how", ["error", "interrupt before", "interrupt after"])
+def test_whatever_comes_between_leaves_old_or_new_and_nothing_else(tmp_path, monkeypatch, call, force, how):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        if force:
+            put(folder / "m", 1, meta=b"old")
+    put(new / "m", 2, force=force, meta=b"new")
+    for turn in range(100):
+        folder = tmp_path / f"turn{turn}"
+        shutil.copytree(old, folder)
+        error = OSError(errno.EIO, "Input/output error") if how == "error" else KeyboardInterrupt()
 
-        def failing(*arguments, _calls=calls, _turn=turn, **keywords):
-            if next(_calls) == _turn:
-                raise OSError(errno.EIO, "Input/output error")
-            return real(*arguments, **keywords)
+        def act(folder=folder):
+            put(folder / "m", 2, force=force, meta=b"new")
 
-        monkeypatch.setattr(os, call, failing)
         try:
-            put(tmp_path / "m", 2, force=force, meta=b"new")
-        except CheckpointError as error:  # of writing, or of reading back what was written
-            monkeypatch.setattr(os, call, real)
-            failed += 1
-            assert str(tmp_path) in str(error)
-            after = contents(tmp_path)
-            if after != before:  # the new one had been placed: it is complete
-                assert value_of(tmp_path / "m") == 2
-                assert not any(name.startswith(".ckpt") for name in names_in(tmp_path))
-                break
-        else:
-            monkeypatch.setattr(os, call, real)
-            assert value_of(tmp_path / "m") == 2
-            assert not any(name.startswith(".ckpt") for name in names_in(tmp_path))
-            break
-    assert failed or call == "rename" or not force
+            came = disturbed(monkeypatch, call, turn, error, after=how.endswith("after"), act=act)
+        except CheckpointError as error:
+            assert str(folder) in str(error)
+            assert contents(folder) == contents(new if "written, but" in str(error) else old)
+        except KeyboardInterrupt:
+            assert contents(folder) in (contents(old), contents(new))
+        else:  # it was not met, or it did not matter
+            assert contents(folder) == contents(new)
+            if not came:
+                assert turn or call == "rename" or not force
+                return
+    raise AssertionError("it is met again and again")
+
+
+def test_an_old_checkpoint_is_not_mixed_with_what_another_writer_did_meanwhile(tmp_path):
+    put(tmp_path / "m", 1)
+
+    def write(staged, num_shards):
+        with BundleWriter(staged, num_shards=num_shards) as writer:
+            writer.add("w", np.full(3, 3, "f"))
+            writer.finish()
+        put(tmp_path / "m", 2, force=True)
+
+    with pytest.raises(PublishError, match="another program changed it meanwhile") as refused:
+        publish_bundle(str(tmp_path / "m"), write, check=lambda staged: None, force=True)
+    assert refused.value.hint == "run it again, when the other is done"
+    assert value_of(tmp_path / "m") == 2
+    assert names_in(tmp_path) == ["m.data-00000-of-00002", "m.data-00001-of-00002", "m.index"]
+
+
+@pytest.mark.parametrize("taken", ["m.meta", "m.data-00000-of-00001"])
+def test_a_directory_of_a_needed_name_is_refused_before_anything_is_done(tmp_path, taken):
+    put(tmp_path / "m", 1)
+    if taken in names_in(tmp_path):
+        put(tmp_path / "m", 1, force=True)  # now its data file is called otherwise
+    (tmp_path / taken).mkdir()
+    before = names_in(tmp_path)
+    with pytest.raises(PublishError, match="is a directory") as refused:
+        put(tmp_path / "m", 2, force=True)
+    assert refused.value.hint
+    assert names_in(tmp_path) == before
+    assert value_of(tmp_path / "m") == 1
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path):
@@ -356,33 +403,6 @@ def test_sweeping_an_empty_staging_directory_does_not_stop_its_writer(tmp_path, 
     put(tmp_path / "m", 1)
     assert len(swept) == 1
     assert value_of(tmp_path / "m") == 1
-
-
-@pytest.mark.parametrize("call", ["mkdir", "open", "listdir"])
-def test_an_interrupt_at_any_moment_leaves_nothing(tmp_path, monkeypatch, call):
-    real = getattr(os, call)
-    for turn in range(100):
-        calls = iter(range(1000))
-
-        def interrupted(*arguments, _calls=calls, _turn=turn, **keywords):
-            result = real(*arguments, **keywords)  # it comes just after the call
-            if next(_calls) == _turn:
-                raise KeyboardInterrupt
-            return result
-
-        monkeypatch.setattr(os, call, interrupted)
-        with contextlib.suppress(KeyboardInterrupt):
-            put(tmp_path / "m", 1)
-        monkeypatch.setattr(os, call, real)
-        gc.collect()
-        assert names_in(tmp_path) in ([], ["m.data-00000-of-00001", "m.index"])
-        if names_in(tmp_path):  # after the index was placed, the result stands
-            assert value_of(tmp_path / "m") == 1
-        if next(calls) <= turn:
-            return
-        for path in tmp_path.iterdir():
-            path.unlink()
-    raise AssertionError("it is interrupted again and again")
 
 
 def test_bundles_written_beside_each_other_do_not_meet(tmp_path):

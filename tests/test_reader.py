@@ -326,7 +326,7 @@ F32 = Entry(messages.dtypes.BY_NAME["float32"], (2,), 8, 0, 0, 0)
         (encode_entry(F32._replace(offset=93)), TruncatedError, "file too short: expected 101 bytes, got 100"),
         (encode_entry(F32._replace(offset=2**63 - 1)), TruncatedError, "file too short"),
         (encode_entry(F32), ChecksumError, "checksum of 'w' is wrong"),
-        (entry(dtype=7, dims=[2**40], size=4), FormatError, "strings of 'w': expected 1099511627780 bytes"),
+        (entry(dtype=7, dims=[2**40], size=4), FormatError, "strings of 'w': expected 1099511627776 bytes"),
         (entry(dtype=1, dims=[2**40], size=2**42), TruncatedError, "file too short"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from toolkit import (
     UnsupportedError,
     UsageError,
     VariableNotFoundError,
+    dtypes,
     open_checkpoint,
     plan_reinit,
 )
@@ -169,8 +173,89 @@ def test_reject_init(trained, tmp_path, init, error, message):
 def test_random_values_for_whole_numbers_are_refused(trained):
     with open_checkpoint(trained) as checkpoint:
         with pytest.raises(UsageError, match="global_step: he_normal has no values of dtype int64"):
-            plan_reinit(checkpoint, ["**"], init="he_normal")
-        assert plan_reinit(checkpoint, ["**"])["global_step"].initializer == "zeros"
+            plan_reinit(checkpoint, "global_step", init="he_normal")
+        assert plan_reinit(checkpoint, "**")["global_step"].initializer == "zeros"
+
+
+def test_an_initializer_for_kernels_leaves_what_is_none_to_its_role_unless_that_is_named(trained):
+    with open_checkpoint(trained) as checkpoint:
+        plan = plan_reinit(checkpoint, "**", init="he_normal", exclude="re:Adam|Exponential")
+        assert plan["head/kernel"].initializer == "he_normal"
+        assert plan["head/bias"].initializer == "zeros"
+        assert plan["head/bias"].reason == "chosen; bias by name, he_normal is not for it"
+        assert plan["global_step"].initializer == "zeros"
+        named = plan_reinit(checkpoint, ["head/bias"], init="he_normal")
+        assert named["head/bias"].initializer == "he_normal"
+        assert plan_reinit(checkpoint, "head", init="normal:0,1")["head/bias"].initializer == "normal:0,1"
+        assert plan_reinit(checkpoint, "head", init="orthogonal")["head/bias"].initializer == "zeros"
+
+
+@pytest.mark.parametrize("init", [None, "zeros", "he_normal"])
+def test_powers_of_betas_stay_unless_they_are_named(trained, init):
+    with open_checkpoint(trained) as checkpoint:
+        plan = plan_reinit(checkpoint, "**", init=init)
+        assert plan["beta1_power"].action == "keep"
+        assert plan["beta1_power"].reason == "power of a beta: kept, unless it is named"
+        with pytest.raises(UsageError, match="no default initial value for a power of a beta") as refused:
+            plan_reinit(checkpoint, "beta1_power")
+        assert "--init constant:BETA" in refused.value.hint
+        named = plan_reinit(checkpoint, "beta1_power", init="constant:0.9")
+        assert named["beta1_power"].initializer == "constant:0.9"
+
+
+@pytest.mark.parametrize(
+    ("init", "dtype"),
+    [
+        ("constant:1e39", "float32"),
+        ("constant:70000", "float16"),
+        ("constant:100", "float4_e2m1fn"),
+        ("normal:0,1e39", "float32"),
+        ("truncated_normal:1e39,0", "float32"),
+        ("uniform:-1e39,0", "float32"),
+        ("uniform:-1e308,1e308", "float64"),
+        ("constant:1.5", "int32"),
+        ("constant:9223372036854775808", "int64"),
+        ("constant:-1", "uint8"),
+        ("constant:2", "bool"),
+    ],
+)
+def test_numbers_that_a_dtype_cannot_say_are_refused(tmp_path, init, dtype):
+    prefix = write_bundle(tmp_path / "m", {"w": np.zeros(3, dtypes.as_dtype(dtype).numpy)})
+    with pytest.raises(UsageError, match=f"does not fit dtype {dtype}") as refused:
+        plan_reinit(prefix, "w", init=init)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("number", [9007199254740993, 9223372036854775807, -9223372036854775808])
+def test_whole_numbers_are_exact(tmp_path, number):
+    prefix = write_bundle(tmp_path / "m", {"w": np.zeros(3, np.int64)})
+    plan = plan_reinit(prefix, "w", init=f"constant:{number}")
+    assert plan["w"].initializer == f"constant:{number}"
+    plan.write(tmp_path / "out")
+    assert read(tmp_path / "out")["w"].tolist() == [number] * 3
+
+
+def test_a_plan_says_numbers_so_that_they_read_back(tmp_path):
+    prefix = write_bundle(tmp_path / "m", {"w": np.zeros(3, np.float32)})
+    for text in ("constant:0.123456789", "constant:16777217", "normal:0,0.02", "constant:1e-30"):
+        assert plan_reinit(prefix, "w", init=text)["w"].initializer == text
+
+
+def test_a_seed_is_named_where_something_is_drawn(trained):
+    assert plan_reinit(trained, "head/bias").seed is None
+    assert plan_reinit(trained, "head/kernel").seed is not None
+    assert plan_reinit(trained, "head/bias", seed=4).seed == 4
+    with pytest.raises(UsageError, match="expected 0 or more"):
+        plan_reinit(trained, "head", seed=-1)
+
+
+def test_the_source_is_known_by_whatever_name_it_comes(trained, tmp_path):
+    for end in (".index", ".data-00000-of-00001"):
+        (tmp_path / f"alias{end}").symlink_to(f"{trained}{end}")
+    before = contents(Path(trained).parent)
+    with pytest.raises(PublishError, match="is the checkpoint that is read"):
+        plan_reinit(tmp_path / "alias", "head").write(trained, force=True)
+    assert contents(Path(trained).parent) == before
 
 
 def test_strings_can_be_emptied_but_have_no_default(tmp_path):
@@ -223,8 +308,8 @@ def test_json_has_the_keys_of_the_contract(ckpt, trained, tmp_path):
     assert list(document) == ["schema", "plan", "unused", "ok", "seed", "bytes", "output"]
     assert document["schema"] == "ckpt/reinit/1"
     total = sum(v.nbytes for v in open_checkpoint(trained).values())
-    # bias and its two slots are new; the average is a copy of the bias
-    assert document["bytes"] == {"linked": 0, "copied": total - 60, "written": 60}
+    # the bias, its two slots and its average are new
+    assert document["bytes"] == {"linked": 0, "copied": total - 80, "written": 80}
     assert document["output"] == str(tmp_path / "out")
     dry = json.loads(ckpt("reinit", trained, "head/bias", "--dry-run", "--json").out)
     assert dry["output"] is None
@@ -240,7 +325,7 @@ def test_an_existing_output_is_refused_unless_forced(ckpt, trained, tmp_path):
     ran = ckpt("reinit", trained, "head", "-o", tmp_path / "out")
     assert ran.code == 2
     assert ran.err == (
-        f"ckpt: {tmp_path}/out.index: exists\nhint: --force replaces it, or choose another name\n"
+        f"ckpt: {tmp_path}/out.index: exists\nhint: --force (force=True) replaces it, or choose another name\n"
     )
     assert contents(tmp_path) == before
     assert ckpt("reinit", trained, "conv1", "-o", tmp_path / "out", "--force", "--no-sync").code == 0
@@ -306,3 +391,22 @@ def test_several_data_files_become_one(tmp_path):
     assert names_in(tmp_path) == ["out.data-00000-of-00001", "out.index"]
     assert changed(read(VALID / "shards"), read(tmp_path / "out")) == {"layer1/bias", "layer1/kernel"}
     assert plan.bytes.copied == 96
+
+
+@pytest.mark.parametrize("limit", [1, 300])
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, limit):
+    """Of a limit on the size of a file, in KiB, which is met for real."""
+    prefix = write_bundle(tmp_path / "m", {"w": np.ones(100_000, "f")})
+    before = names_in(tmp_path)
+    command = shlex.join(
+        [sys.executable, "-m", "toolkit", "reinit", prefix, "w", "-o", f"{tmp_path}/x", "-q"]
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f {limit}; {command}"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines() == [
+        f"ckpt: {tmp_path}/x.index: not written: file too large",
+        "hint: free some space, or write to another disk",
+    ]
+    assert names_in(tmp_path) == before

@@ -77,9 +77,9 @@ def test_slots_follow_their_variable():
         ("conv2", "the nearest: conv1"),
         ("conv1/kernal", "the nearest: conv1/kernel"),
         ("kernel:0", "the nearest: kernel"),
-        ("zzz", "`ckpt inspect` lists the names"),
-        ("conv*", "a glob means whole names, '**' crosses '/'; `ckpt inspect` lists the names"),
-        ("re:^zzz", "a glob means whole names"),
+        ("zzz", "`ckpt inspect` lists a checkpoint's names"),
+        ("conv*", "a glob means whole names: 'conv*/**' means what lies under it"),
+        ("re:^zzz", "it is searched for in whole names"),
         ("conv10/kernel/Adam/x", "the nearest: conv10/kernel/Adam"),
     ],
 )
@@ -102,3 +102,24 @@ def test_a_scope_of_slots_alone_says_how_to_mean_them():
 def test_reject_patterns(pattern):
     with pytest.raises(UsageError):
         chosen(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "re:(", "re:a{99999999999999999999}", "re:" + "(" * 20000])
+def test_what_is_no_pattern_is_said(pattern):
+    with pytest.raises(UsageError, match="not a (glob|regular expression)") as refused:
+        chosen(pattern)
+    assert refused.value.hint
+
+
+def test_all_patterns_that_match_nothing_are_named():
+    with pytest.raises(VariableNotFoundError, match="no variable matches 'zzz', 'yyy'"):
+        chosen("zzz", "conv1", "yyy")
+
+
+def test_one_pattern_may_be_a_string():
+    assert select(ROLES, "conv1", where="here") == chosen("conv1")
+
+
+def test_what_is_excluded_takes_its_slots_along_where_they_follow():
+    names = select(ROLES, [], ["conv1"], where="here", follow=True)
+    assert not [name for name in names if "conv1/" in name]

@@ -175,3 +175,13 @@ def test_every_flipped_bit_that_matters_is_refused_or_harmless(opened):
             # go on with zeros
             assert position in meta or position in handles
             assert read == good
+
+
+def test_keys_that_unfold_to_far_more_than_the_block_are_refused(opened):
+    """Each key takes nearly all of the one before, which is 100,000 bytes long."""
+    long = b"k" * 100_000
+    body = b"\0" + encode_varint(len(long)) + b"\0" + long
+    for i in range(2000):
+        body += encode_varint(len(long)) + b"\4\0" + i.to_bytes(4, "big")
+    with pytest.raises(FormatError, match="keys all together"):
+        list(opened(table(stored(body + bytes(4) + b"\1\0\0\0"))).blocks())

@@ -21,14 +21,17 @@ def check(name: str, source: DType, target: DType) -> None:
         UsageError: One of them is not a number, or complex values would lose their imaginary part.
     """
     if source.kind not in _NUMBERS or target.kind not in _NUMBERS:
-        raise UsageError(f"{name}: {source} cannot be cast to {target}")
+        raise UsageError(f"{name}: {source} cannot be cast to {target}", hint="only numbers are cast")
     if source.kind == "complex" and target.kind != "complex":
-        raise UsageError(f"{name}: casting {source} to {target} would lose the imaginary part")
+        raise UsageError(
+            f"{name}: casting {source} to {target} would lose the imaginary part",
+            hint="cast to complex64 or complex128",
+        )
 
 
 def describe(source: DType, target: DType) -> str:
     """Return what a cast does to the values, for a plan: nothing, or rounding."""
-    if np.can_cast(source.numpy, target.numpy, "safe"):
+    if _is_exact(source, target):
         return f"cast from {source}, exact"
     if target.kind in ("float", "complex"):
         return f"cast from {source}, rounded to the nearest {target}"
@@ -39,19 +42,18 @@ def cast(values: Array, dtype: DType, name: str) -> Array:
     """Return `values`, copied, in `dtype`. Floats are rounded to nearest; to integers, toward zero.
 
     Raises:
-        MismatchError: Some do not fit: they would overflow, or a NaN would become a number.
+        MismatchError: Some do not fit: they would overflow, or a NaN or infinity become something else.
     """
+    if values.dtype.name.endswith(("int4", "int2")):  # ml_dtypes compares these in no other type
+        values = values.astype(np.int8 if values.dtype.name[0] == "i" else np.uint8)
     with np.errstate(all="ignore"):
-        result = values.astype(dtype.numpy)
-        if dtype.kind in ("float", "complex"):
-            lost = np.isfinite(values) & ~np.isfinite(result)
-        elif dtype.kind == "int":
-            # compared as Python and IEEE compare: an integer that does not come back has overflowed
-            back = result.astype(values.dtype)
-            whole = np.trunc(values) if values.dtype.kind not in "iub" else values
-            lost = (back != whole) | ((result < 0) != (whole < 0))
-        else:
+        if dtype.kind == "bool":
             lost = (values != 0) & (values != 1)
+            result = values.astype(np.bool_)
+        elif dtype.kind == "int":
+            result, lost = _to_integers(values, dtype)
+        else:
+            result, lost = _to_floats(values, dtype)
     if count := int(np.count_nonzero(lost)):
         raise MismatchError(
             f"{name}: {count} of {values.size} values do not fit {dtype}",
@@ -61,3 +63,83 @@ def cast(values: Array, dtype: DType, name: str) -> Array:
             hint=f"the first is {values[lost].flat[0]}; choose a wider dtype",
         )
     return result
+
+
+def _to_integers(values: Array, dtype: DType) -> tuple[Array, Array]:
+    """Return `values`, numbers but no complex ones, as integers of `dtype`, and which do not fit."""
+    low, high = limits(dtype)
+    if values.dtype.kind in "iub":
+        info = (0, 1) if values.dtype.kind == "b" else np.iinfo(values.dtype)
+        least, most = info if isinstance(info, tuple) else (info.min, info.max)
+        lost = np.zeros(values.shape, np.bool_)
+        if least < low:
+            lost |= values < low
+        if most > high:
+            lost |= values > high
+        wide = values
+    else:
+        wide = np.trunc(values.astype(np.float64))
+        # in double precision 2**63 - 1 is 2**63, which does not fit: hence `<` and one more
+        lost = ~((wide >= float(low)) & (wide < float(high + 1)))
+        wide = np.where(lost, 0, wide)
+    if dtype.name.endswith(("int4", "int2")):
+        wide = np.where(lost, 0, wide).astype(np.int8)
+    return np.asarray(wide).astype(dtype.numpy), lost
+
+
+def _to_floats(values: Array, dtype: DType) -> tuple[Array, Array]:
+    """Return `values` as real or complex numbers of `dtype`, and which do not fit."""
+    result = values.astype(dtype.numpy)
+    is_nan = np.isnan(values) if values.dtype.kind not in "iub" else np.zeros(values.shape, np.bool_)
+    is_finite = np.isfinite(values) if values.dtype.kind not in "iub" else np.ones(values.shape, np.bool_)
+    lost = (is_nan != np.isnan(result)) | (is_finite != np.isfinite(result))
+    if dtype.name == "float4_e2m1fn":  # has no infinity: what would round to 8 becomes 6
+        lost |= is_finite & (np.abs(values.astype(np.float64)) >= 7)
+    return result, np.asarray(lost)
+
+
+def limits(dtype: DType) -> tuple[int, int]:
+    """Return the least and the greatest integer of an integer (or quantized) `dtype`."""
+    import ml_dtypes
+
+    info = ml_dtypes.iinfo(dtype.numpy)  # type: ignore[no-untyped-call]
+    return int(info.min), int(info.max)
+
+
+def greatest(dtype: DType) -> float:
+    """Return the greatest number of a floating-point or complex `dtype`."""
+    return float(_float(dtype).max)
+
+
+def _is_exact(source: DType, target: DType) -> bool:
+    """Return whether every value of `source` is one of `target`."""
+    if source.kind == "bool" or source is target:
+        return True
+    if target.kind == "bool":
+        return False
+    if target.kind == "int":
+        if source.kind != "int":
+            return False
+        (low, high), (least, most) = limits(target), limits(source)
+        return low <= least and most <= high
+    if source.kind == "int":
+        return max(map(abs, limits(source))) <= 1 << (int(_float(target).nmant) + 1)
+    ours, theirs = _float(source), _float(target)
+    return bool(
+        ours.nmant <= theirs.nmant
+        and float(ours.max) <= float(theirs.max)
+        and float(ours.smallest_subnormal) >= float(theirs.smallest_subnormal)
+        and (theirs.dtype.name in _WITH_INFINITY or ours.dtype.name not in _WITH_INFINITY)
+        and theirs.dtype.name != "float4_e2m1fn"
+    )
+
+
+_WITH_INFINITY = ("float16", "bfloat16", "float32", "float64", "float8_e5m2")
+
+
+def _float(dtype: DType) -> Any:
+    """Return the limits of a floating-point dtype, or of the parts of a complex one."""
+    import ml_dtypes
+
+    parts = np.empty(0, dtype.numpy).real.dtype if dtype.kind == "complex" else dtype.numpy
+    return ml_dtypes.finfo(parts)  # type: ignore[no-untyped-call]

@@ -34,6 +34,10 @@ class Place(NamedTuple):
     crc32c: int | None
 
 
+NOWHERE = Place(-1, 0, None)
+"""The place of a variable whose values do not lie in a file as they are."""
+
+
 class TensorSource(Protocol):
     """Where the values of variables come from: what a format implements."""
 
@@ -114,6 +118,13 @@ class Variable:
     def num_elements(self) -> int:
         """The product of the dimensions; 1 for a scalar."""
         return math.prod(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Return the values for `numpy.asarray`: what `read` returns, or a copy in another dtype."""
+        values = self.read()
+        if dtype is not None and values.dtype != dtype:
+            return values.astype(dtype)
+        return values.copy() if copy else values
 
     @property
     def place(self) -> Place:
@@ -221,6 +232,13 @@ class Checkpoint(Mapping[str, Variable]):
     @abstractmethod
     def files(self) -> list[str]:
         """Return the paths of the files that it consists of."""
+
+    def check_files(self) -> None:
+        """Raise if a file is too short for the values in it. None of them is read.
+
+        Raises:
+            TruncatedError: One is.
+        """
 
     @abstractmethod
     def describe(self) -> str:

@@ -44,6 +44,13 @@ class DType:
     def __str__(self) -> str:
         return self.name
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether `other` is this dtype, or its name."""
+        return other is self or other == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @cached_property
     def numpy(self) -> np.dtype[Any]:
         """The NumPy dtype of the values; `object` for strings. Quantized types are their integers.

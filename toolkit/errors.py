@@ -19,7 +19,7 @@ A message says where, what, what was expected and what was found; `hint` says wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -101,7 +101,10 @@ class ReadError(CheckpointError, OSError):
 
 
 class PublishError(CheckpointError, OSError):
-    """A result could not be written, checked or placed. What was there before is untouched."""
+    """A result could not be written, checked or placed.
+
+    What was there before is untouched, unless the message says that the result was written.
+    """
 
     def __init__(self, message: str, *, path: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -115,14 +118,24 @@ class VariableNotFoundError(CheckpointError, KeyError):
         name: The name or pattern that was asked for.
         where: What was searched, for the message.
         suggestions: The nearest names, best first.
+        others: Other names or patterns that nothing has or matches.
     """
 
     def __init__(
-        self, name: str, *, where: str, suggestions: Sequence[str] = (), hint: str | None = None
+        self,
+        name: str,
+        *,
+        where: str,
+        suggestions: Sequence[str] = (),
+        hint: str | None = None,
+        others: Collection[str] = (),
     ) -> None:
         if hint is None and suggestions:
             hint = f"the nearest: {', '.join(suggestions)}"
-        super().__init__(f"{where}: no variable matches {name!r}", hint=hint)
+        wanted = ", ".join(map(repr, [name, *others]))
+        super().__init__(
+            f"{where}: no variable matches {wanted}", hint=hint or "`ckpt inspect` lists a checkpoint's names"
+        )
         self.name = name
         self.suggestions = tuple(suggestions)
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit import casting
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
 from toolkit.roles import ATTRIBUTE
@@ -33,18 +34,20 @@ _BY_NAME = (
     ("kernel|weights?|w|embeddings?|filters?", "kernel", "glorot_uniform", 2),
 )
 """What the last part of a name says of a variable: pattern, what it is, initializer, dimensions."""
+_FAR = 6
+"""Standard deviations further than which a normal distribution hardly reaches: once in 5e8."""
 _BLOCK = 1 << 20
 """Random numbers are drawn so many at a time: in double precision, then rounded to the dtype."""
 
 
 class Spec(NamedTuple):
-    """A SPEC that has been read: its name and its numbers."""
+    """A SPEC that has been read: its name and its numbers. As text it reads back as what it is."""
 
     name: str
     numbers: tuple[float, ...]
 
     def __str__(self) -> str:
-        numbers = ",".join(f"{number:g}" for number in self.numbers)
+        numbers = ",".join(repr(number).removesuffix(".0") for number in self.numbers)
         return f"{self.name}:{numbers}" if numbers else self.name
 
 
@@ -57,6 +60,8 @@ class _Definition:
     random: bool = True
     whole: bool = False
     """Whether it fills the array as a whole, not element by element."""
+    for_kernels: bool = False
+    """Whether it is meant for kernels: by fans, or a matrix."""
     num_dimensions: range | None = None
     """How many dimensions it needs, if it does not take any number."""
 
@@ -71,18 +76,28 @@ def parse(text: str) -> Spec:
     definition = _DEFINITIONS.get(name)
     if definition is None:
         raise UsageError(f"{text!r}: no such initializer", hint=f"one of: {known_specs()}")
-    try:
-        numbers = tuple(float(part) for part in rest.split(",")) if rest else ()
-    except ValueError:
-        numbers = (math.nan,)
+    numbers = tuple(map(_number, rest.split(","))) if rest else ()
+    wanted = ",".join(definition.parameters)
+    hint = f"write {name}:{wanted} with {'a number' if len(definition.parameters) == 1 else 'numbers'}"
+    if not wanted:
+        hint = f"write {name} alone"
     if len(numbers) != len(definition.parameters) or not all(map(math.isfinite, numbers)):
-        wanted = ",".join(definition.parameters)
-        raise UsageError(f"{text!r}: expected {name}{':' if wanted else ''}{wanted}")
+        raise UsageError(f"{text!r}: expected {name}{':' if wanted else ''}{wanted}", hint=hint)
     if "STDDEV" in definition.parameters and numbers[1] < 0:
-        raise UsageError(f"{text!r}: expected a standard deviation of 0 or more")
+        raise UsageError(f"{text!r}: expected a standard deviation of 0 or more", hint=hint)
     if "HIGH" in definition.parameters and numbers[0] > numbers[1]:
-        raise UsageError(f"{text!r}: expected LOW to be at most HIGH")
+        raise UsageError(f"{text!r}: expected LOW to be at most HIGH", hint=hint)
     return Spec(name, numbers)
+
+
+def _number(text: str) -> float:
+    """Return the number that `text` is, a whole one as an `int`, exactly; NaN if it is none."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return math.nan
 
 
 def known_specs() -> str:
@@ -108,20 +123,52 @@ def values(spec: Spec, shape: Shape, dtype: DType, *, seed: int, name: str) -> A
     check(spec, shape, dtype, name)
     if dtype.kind == "string":
         return np.full(shape, b"", object)
-    definition = _DEFINITIONS[spec.name]
-    generator = np.random.Generator(np.random.PCG64(_seed_sequence(seed, name)))
     filled = np.empty(shape, dtype.numpy)
     flat = filled.reshape(-1)
-    if definition.whole:
-        block = np.empty(math.prod(shape))
-        definition.fill(block, shape, spec.numbers, generator)
-        flat[:] = block.astype(dtype.numpy)
-        return filled
-    for start in range(0, flat.size, _BLOCK):
-        block = np.empty(min(_BLOCK, flat.size - start))
-        definition.fill(block, shape, spec.numbers, generator)
-        flat[start : start + block.size] = block.astype(dtype.numpy)
+    start = 0
+    for block in blocks(spec, shape, dtype, seed=seed, name=name):
+        flat[start : start + block.size] = block
+        start += block.size
     return filled
+
+
+def blocks(spec: Spec, shape: Shape, dtype: DType, *, seed: int, name: str) -> Iterator[Array]:
+    """Yield the values that `values` returns, of a dtype that is not `string`, in one-dimensional blocks.
+
+    Nothing is held but a block, except by `orthogonal`, which is made as a whole.
+
+    Raises:
+        UsageError: The initializer has no values of this shape or dtype.
+    """
+    check(spec, shape, dtype, name)
+    definition = _DEFINITIONS[spec.name]
+    generator = np.random.Generator(np.random.PCG64(_seed_sequence(seed, name)))
+    size = math.prod(shape)
+    step = max(size, 1) if definition.whole else _BLOCK
+    for start in range(0, size, step):
+        length = min(step, size - start)
+        if spec.name == "constant" and isinstance(spec.numbers[0], int):
+            yield np.full(length, spec.numbers[0], dtype.numpy)  # through a double it might be rounded
+        else:
+            block = np.empty(length)
+            definition.fill(block, shape, spec.numbers, generator)
+            yield block.astype(dtype.numpy)
+
+
+def is_random(spec: Spec) -> bool:
+    """Return whether `spec` draws random numbers."""
+    return _DEFINITIONS[spec.name].random
+
+
+def suits(spec: Spec, shape: Shape, dtype: DType) -> bool:
+    """Return whether `spec`, of many variables, means one of this shape and dtype too.
+
+    What draws random numbers means floats, and what goes by fans or makes matrices means kernels.
+    """
+    definition = _DEFINITIONS[spec.name]
+    if definition.random and dtype.kind != "float":
+        return False
+    return len(shape) >= 2 or not definition.for_kernels
 
 
 def check(spec: Spec, shape: Shape, dtype: DType, name: str) -> None:
@@ -133,15 +180,37 @@ def check(spec: Spec, shape: Shape, dtype: DType, name: str) -> None:
     definition = _DEFINITIONS[spec.name]
     if dtype.kind in ("string", "handle"):
         if dtype.kind == "handle" or spec.name != "zeros":
-            raise UsageError(f"{name}: {spec} has no values of dtype {dtype}")
+            raise _unfit(spec, name, f"has no values of dtype {dtype}")
     elif definition.random and dtype.kind != "float":
-        raise UsageError(f"{name}: {spec} has no values of dtype {dtype}")
+        raise _unfit(spec, name, f"has no values of dtype {dtype}")
     elif definition.num_dimensions is not None and len(shape) not in definition.num_dimensions:
-        raise UsageError(f"{name}: {spec} has no values of shape {shape}")
-    elif spec.name == "constant" and dtype.kind not in ("float", "complex"):
-        value = np.array(spec.numbers[0])
-        if float(value.astype(dtype.numpy)) != float(value):
-            raise UsageError(f"{name}: {spec} does not fit dtype {dtype}")
+        raise _unfit(spec, name, f"has no values of shape {shape}")
+    elif not _fits(spec, dtype):
+        raise _unfit(spec, name, f"does not fit dtype {dtype}")
+
+
+def _unfit(spec: Spec, name: str, why: str) -> UsageError:
+    return UsageError(
+        f"{name}: {spec} {why}", hint=f"leave it out with --exclude '{name}', or choose another"
+    )
+
+
+def _fits(spec: Spec, dtype: DType) -> bool:
+    """Return whether the numbers that `spec` gives, or draws, are within what `dtype` can say."""
+    if not spec.numbers:
+        return True
+    value, spread = spec.numbers[0], 0.0
+    if spec.name in ("normal", "truncated_normal"):
+        spread = spec.numbers[1] * (2 if spec.name == "truncated_normal" else _FAR)
+    elif spec.name == "uniform":
+        value = max(map(abs, spec.numbers))
+        spread = math.inf if math.isinf(spec.numbers[1] - spec.numbers[0]) else 0.0
+    if dtype.kind in ("int", "quantized"):
+        low, high = casting.limits(dtype)
+        return value == int(value) and low <= value <= high
+    if dtype.kind == "bool":
+        return value in (0, 1)
+    return abs(value) + spread <= casting.greatest(dtype)
 
 
 def default_spec(name: str, shape: Shape, dtype: DType) -> tuple[Spec, str]:
@@ -226,7 +295,7 @@ def _variance_scaling(scale: float, mode: str, distribution: str) -> _Definition
             stddev = math.sqrt(scale / fan) / _TRUNCATED_STDDEV
             _truncated_normal(out, shape, (0.0, stddev), rng)
 
-    return _Definition((), fill)
+    return _Definition((), fill, for_kernels=True)
 
 
 def _orthogonal(out: Array, shape: Shape, numbers: tuple[float, ...], rng: np.random.Generator) -> None:
@@ -255,6 +324,8 @@ _DEFINITIONS = {
     "he_normal": _variance_scaling(2.0, "fan_in", "truncated_normal"),
     "lecun_uniform": _variance_scaling(1.0, "fan_in", "uniform"),
     "lecun_normal": _variance_scaling(1.0, "fan_in", "truncated_normal"),
-    "orthogonal": _Definition((), _orthogonal, whole=True, num_dimensions=range(2, 255)),
-    "identity": _Definition((), _identity, random=False, whole=True, num_dimensions=range(2, 3)),
+    "orthogonal": _Definition((), _orthogonal, whole=True, for_kernels=True, num_dimensions=range(2, 255)),
+    "identity": _Definition(
+        (), _identity, random=False, whole=True, for_kernels=True, num_dimensions=range(2, 3)
+    ),
 }

@@ -7,16 +7,34 @@ out does what they say. Nothing here reads a file or knows TensorFlow.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from toolkit import names
+from toolkit.dtypes import as_dtype
 from toolkit.errors import PlanError, VariableNotFoundError
 from toolkit.names import printable
 
+_MAX_HINTS = 3
+
 Action = Literal["restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"]
+
+
+class Bytes(NamedTuple):
+    """How many bytes of values a result takes, by where they come from.
+
+    Attributes:
+        linked: Shared with a file that exists.
+        copied: Copied from one.
+        written: New.
+    """
+
+    linked: int
+    copied: int
+    written: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +48,7 @@ class Verdict:
         source: Where the value comes from: a variable's name, `PATH::NAME`, or `None`.
         reason: Why, in a few words.
         dtype: TensorFlow's name of its dtype.
-        shape: Its shape.
+        shape: Its shape; `None` where a graph leaves it open.
         initializer: The SPEC that fills it, where one does that is known by name.
         problem: Why this cannot be done, or `None`.
         hint: What to type to solve the problem.
@@ -41,10 +59,16 @@ class Verdict:
     source: str | None
     reason: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     initializer: str | None = None
     problem: str | None = None
     hint: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values; 0 where dtype or shape do not tell."""
+        itemsize = as_dtype(self.dtype).itemsize
+        return 0 if self.shape is None or itemsize is None else math.prod(self.shape) * itemsize
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON has it; `initializer`, `problem` and `hint` where there are any."""
@@ -54,7 +78,7 @@ class Verdict:
             "source": self.source,
             "reason": self.reason,
             "dtype": self.dtype,
-            "shape": list(self.shape),
+            "shape": None if self.shape is None else list(self.shape),
         }
         for key in ("initializer", "problem", "hint"):
             if (value := getattr(self, key)) is not None:
@@ -128,9 +152,10 @@ class Plan:
         parts = [f"{count} {action}" for action, count in counts.items()]
         if self.problems:
             parts.append(f"{len(self.problems)} cannot be done")
-        if self.unused:
-            parts.append(f"{len(self.unused)} unused in the checkpoint")
-        return ", ".join(parts) or "nothing to do"
+        if left_over := self._left_over():
+            parts.append(f"{len(left_over)} unused in the checkpoint")
+        seed = "" if self.seed is None else f"; seed {self.seed}"
+        return (", ".join(parts) or "nothing to do") + seed
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return action, variable, dtype with shape, source and reason of each, safe to print."""
@@ -138,7 +163,7 @@ class Plan:
             (
                 "cannot" if verdict.problem is not None else verdict.action,
                 printable(verdict.name),
-                f"{verdict.dtype} {verdict.shape}",
+                f"{verdict.dtype} {'of any shape' if verdict.shape is None else verdict.shape}",
                 printable(self._shown_source(verdict)),
                 printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
             )
@@ -147,11 +172,11 @@ class Plan:
 
     def unused_rows(self) -> list[str]:
         """Return a line, safe to print, for each unused name that no verdict explains by itself."""
-        return [
-            f"unused in the checkpoint: {printable(name)}"
-            for name in self.unused
-            if name not in self._by_name
-        ]
+        return [f"unused in the checkpoint: {printable(name)}" for name in self._left_over()]
+
+    def _left_over(self) -> list[str]:
+        """Return the unused names that no verdict explains by itself: those of no variable."""
+        return [name for name in self.unused if name not in self._by_name]
 
     def _shown_source(self, verdict: Verdict) -> str:
         """Return a verdict's source without what goes without saying: the path, and its own name."""
@@ -159,7 +184,11 @@ class Plan:
         return verdict.initializer or (source if source != verdict.name else "")
 
     def __str__(self) -> str:
-        return "\n".join([*aligned(self.rows()), *self.unused_rows(), self.summary()])
+        rows = self.rows()
+        return "\n".join([*(aligned(rows) if rows else []), *self.unused_rows(), self.summary()])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.summary()}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as the commands' JSON has it: `plan`, `unused`, `ok`, and `seed` if any."""
@@ -189,12 +218,12 @@ class Plan:
         problems = self.problems
         named = "; ".join(f"{verdict.name}: {verdict.problem}" for verdict in problems[:3])
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        hints = dict.fromkeys(verdict.hint for verdict in problems if verdict.hint)
+        hints = list(dict.fromkeys(verdict.hint for verdict in problems if verdict.hint))
         raise PlanError(
             f"{len(problems)} of {len(self.verdicts)} variables cannot be given a value: {named}{more}",
             plan=self,
             verdicts=problems,
-            hint=next(iter(hints), None),
+            hint="; ".join(hints[:_MAX_HINTS]) or None,
         )
 
 

@@ -5,6 +5,10 @@ A publication stages its files in a directory of its own, where no one else may 
 yet, then the commit file, then the rest. A writer that is killed leaves its staging behind; whoever
 publishes to the same place next completes or undoes what it began.
 
+An error or an interrupt at any moment ends in the same way: nothing of the new files is there, or all is.
+While files take their names their directory is locked, and what was to be replaced must be what it was
+when the writing began: of two writers one fails, and nothing is mixed.
+
 Where a file system has no hard links, files are moved instead: as safe for readers, but a *killed*
 writer may leave files behind that nothing points at.
 """
@@ -14,11 +18,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from toolkit.errors import CheckpointError, PublishError
-from toolkit.staging import NO_LINKS, PARTS, Staging, complete, replace_by_link, sweep
+from toolkit.staging import (
+    NO_LINKS,
+    PARTS,
+    Identity,
+    Record,
+    Staging,
+    identities,
+    identity,
+    locked,
+    replace_by_link,
+    sweep,
+)
 
 
 class Publication:
@@ -42,39 +58,39 @@ class Publication:
         self._directory, self._commit_name = os.path.split(destination)
         self._force = force
         self._sync = sync
-        self._placed: list[str] = []
-        self._unlinked: list[str] = []  # replaced files that could not be linked to `old`
-        if not os.path.isdir(self._directory or "."):
-            raise PublishError(
-                f"{destination}: the directory {self._directory} does not exist",
-                path=destination,
-                hint=f"mkdir -p {self._directory}",
-            )
-        if not force and os.path.lexists(destination):
-            raise exists(destination)
+        refuse_destination(destination, force=force)
         with self._refusals():
             sweep(self._directory)
+            self._found: dict[str, Identity | None] = {}
+            self.replaces([destination])
             self._staging = Staging(self._directory)
 
     def __enter__(self) -> Publication:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._staging.remove()
+        self._staging.close()
         if isinstance(error, OSError) and not isinstance(error, CheckpointError):
             raise self._refused(error) from error
 
     def staged(self, name: str) -> str:
         """Return the path under which to write the file that will be called `name`."""
-        return os.path.join(self._staging.path, "new", name)
+        return self._part("new", name)
 
-    def publish(
-        self,
-        *,
-        check: Callable[[], None] | None = None,
-        accompanying: Iterable[str] = (),
-        replaced: Iterable[str] = (),
-    ) -> None:
+    def replaces(self, paths: Iterable[str]) -> None:
+        """Note files that the new ones stand for. They are removed last, if `force` was given.
+
+        `publish` refuses if one of them, or the destination, is another by then.
+
+        Raises:
+            PublishError: One is a directory.
+        """
+        for path in paths:
+            if os.path.isdir(path) and not os.path.islink(path):
+                raise PublishError(f"{path}: is a directory", path=path, hint="choose another name")
+            self._found[path] = identity(path)
+
+    def publish(self, *, check: Callable[[], None] | None = None, accompanying: Iterable[str] = ()) -> None:
         """Give the staged files their names; when this returns, the result is complete.
 
         Args:
@@ -82,57 +98,72 @@ class Publication:
                 if they are not what they should be.
             accompanying: Names of staged files that may replace one of the same name, which nothing
                 points at (a `.meta`). All others but the commit file must have free names.
-            replaced: Paths of files that the new ones stand for; removed last. For `force` alone.
 
         Raises:
             PublishError: A name is taken, or the system refuses something. What was there before is
-                there still.
+                there still, or where the message says so, the new files are, complete.
         """
-        new = os.path.join(self._staging.path, "new")
         with self._refusals():
-            for name in os.listdir(new):
-                self._fsync(os.path.join(new, name))
+            for name in os.listdir(self.staged("")):
+                self._fsync(self.staged(name))
             if check is not None:
                 check()
-            self._sort_out(set(accompanying), list(replaced))
-            try:
-                for name in sorted(os.listdir(new)):
-                    self._place(os.path.join(new, name))
-                self._fsync(self._directory or ".")
-                self._commit()
-                self._fsync(self._directory or ".")
-            except BaseException:
-                self._undo()
-                raise
-            complete(self._staging.path, self._directory)
-            for path in self._unlinked:
-                os.unlink(path)
-            self._fsync(self._directory or ".")
+            with locked(self._directory):
+                self._refuse_changes()
+                self._sort_out(set(accompanying))
+                try:
+                    for name in sorted(os.listdir(self.staged(""))):
+                        self._place(self.staged(name))
+                    self._fsync(self._directory or ".")
+                    self._commit()
+                    self._fsync(self._directory or ".")
+                    self._staging.settle()
+                    self._fsync(self._directory or ".")
+                except OSError as error:
+                    if self._staging.settle():
+                        raise self._refused(error, f"{self._destination}: written, but") from error
+                    raise
 
-    def _sort_out(self, accompanying: set[str], replaced: list[str]) -> None:
-        """Move what is staged to where its turn is, and link what will be replaced."""
-        commit = os.path.join(self._staging.path, "commit", self._commit_name)
-        os.rename(self.staged(self._commit_name), commit)
+    def _refuse_changes(self) -> None:
+        """Refuse if another program has changed what is to be replaced."""
+        for path, found in self._found.items():
+            if identity(path) != found:
+                if not self._force:
+                    raise exists(path)
+                raise PublishError(
+                    f"{path}: another program changed it meanwhile; not written",
+                    path=path,
+                    hint="run it again, when the other is done",
+                )
+
+    def _sort_out(self, accompanying: set[str]) -> None:
+        """Move what is staged to where its turn is, link what will be replaced, and record it all."""
+        os.rename(self.staged(self._commit_name), self._part("commit", self._commit_name))
         for name in accompanying if self._force else ():
-            os.rename(self.staged(name), os.path.join(self._staging.path, "after", name))
-        for path in replaced if self._force else ():
-            if not self._link_old(path):
-                self._unlinked.append(path)
-        if self._force and os.path.lexists(self._destination):
-            self._link_old(self._destination)
-        for part in (*PARTS, ""):
-            self._fsync(os.path.join(self._staging.path, part))
+            os.rename(self.staged(name), self._part("after", name))
+        for path in self._found if self._force else ():
+            self._link_old(path)
+        parts = []
+        for part in PARTS:
+            self._fsync(self._part(part, ""))
+            parts.append(identities(self._part(part, "")))
+        self._fsync(self._staging.path)
+        removed = {os.path.basename(path): found for path, found in self._found.items() if found}
+        old = {name: found for name, found in removed.items() if name not in accompanying}
+        self._staging.record = Record(*parts)._replace(old=old)
 
-    def _link_old(self, path: str) -> bool:
-        """Link a file that will be replaced to `old`; return whether links exist here."""
-        link = os.path.join(self._staging.path, "old", os.path.basename(path))
+    def _part(self, part: str, name: str) -> str:
+        return os.path.join(self._staging.path, part, name)
+
+    def _link_old(self, path: str) -> None:
+        """Link a file that will be replaced to `old`, where there are links."""
         try:
-            os.link(path, link, follow_symlinks=False)
+            os.link(path, self._part("old", os.path.basename(path)), follow_symlinks=False)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            return False
-        return True
 
     def _place(self, staged: str) -> None:
         final = os.path.join(self._directory, os.path.basename(staged))
@@ -148,10 +179,9 @@ class Publication:
             except FileExistsError:
                 raise exists(final) from None
             os.replace(staged, final)
-        self._placed.append(final)
 
     def _commit(self) -> None:
-        staged = os.path.join(self._staging.path, "commit", self._commit_name)
+        staged = self._part("commit", self._commit_name)
         try:
             if self._force:
                 replace_by_link(staged, self._destination)
@@ -165,23 +195,6 @@ class Publication:
             if not self._force and os.path.lexists(self._destination):
                 raise exists(self._destination) from None
             os.replace(staged, self._destination)
-        self._placed.append(self._destination)
-
-    def _undo(self) -> None:
-        """Take back what was placed; a commit file that was replaced comes back.
-
-        Where it cannot come back, for want of links, the new files stand: they are complete.
-        """
-        old_commit = os.path.join(self._staging.path, "old", self._commit_name)
-        if self._force and self._destination in self._placed and not os.path.lexists(old_commit):
-            return
-        for path in reversed(self._placed):
-            old = os.path.join(self._staging.path, "old", os.path.basename(path))
-            with contextlib.suppress(OSError):
-                if os.path.lexists(old):
-                    os.replace(old, path)
-                else:
-                    os.unlink(path)
 
     def _fsync(self, path: str) -> None:
         if not self._sync:
@@ -206,17 +219,42 @@ class Publication:
         except OSError as error:
             raise self._refused(error) from error
 
-    def _refused(self, error: OSError) -> PublishError:
+    def _refused(self, error: OSError, what: str = "") -> PublishError:
+        what = what or f"{self._destination}: not written:"
         reason = (error.strerror or str(error)).lower()
         hint = {
             errno.ENOSPC: "free some space, or write to another disk",
             errno.EDQUOT: "free some space, or write to another disk",
+            errno.EFBIG: "free some space, or write to another disk",
             errno.EACCES: f"you may not write to {self._directory or '.'}",
             errno.EROFS: "write to another disk",
-        }.get(error.errno or 0)
-        return PublishError(f"{self._destination}: not written: {reason}", path=self._destination, hint=hint)
+        }.get(error.errno or 0, "see to the disk, and run it again")
+        return PublishError(f"{what} {reason}", path=self._destination, hint=hint)
+
+
+def refuse_destination(destination: str, *, force: bool) -> None:
+    """Raise if `destination` cannot be written, as far as that can be told beforehand.
+
+    Raises:
+        PublishError: Its directory is missing, or without `force` it exists.
+    """
+    directory = os.path.dirname(destination) or "."
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        raise PublishError(
+            f"{destination}: {directory} is not a directory", path=destination, hint="choose another place"
+        )
+    if not os.path.isdir(directory):
+        raise PublishError(
+            f"{destination}: the directory {directory} does not exist",
+            path=destination,
+            hint=f"mkdir -p {shlex.quote(directory)}",
+        )
+    if not force and os.path.lexists(destination):
+        raise exists(destination)
 
 
 def exists(path: str) -> PublishError:
     """Return the error that says that `path` is taken."""
-    return PublishError(f"{path}: exists", path=path, hint="--force replaces it, or choose another name")
+    return PublishError(
+        f"{path}: exists", path=path, hint="--force (force=True) replaces it, or choose another name"
+    )

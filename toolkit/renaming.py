@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from toolkit.errors import UsageError
-from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role
+from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role, owners_first
 from toolkit.selection import Pattern, compile_regex, not_found
 
 Renames = Mapping[str, str] | Iterable[str]
@@ -57,7 +57,10 @@ def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where
     for old, new in rules:
         now = {current[name]: role for name, role in roles.items()}
         renamed = _apply(old, new, now, where)
-        moved = {name: renamed.get(current[name]) or _follow(name, roles, current, renamed) for name in roles}
+        moved: dict[str, str] = {}
+        for name in owners_first(roles):
+            moved[name] = renamed.get(current[name]) or _follow(name, roles[name].of, current, moved)
+        moved = {name: moved[name] for name in roles}
         taken: dict[str, str] = {}
         for name, target in moved.items():
             if target in taken:
@@ -97,16 +100,11 @@ def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[st
     return renamed
 
 
-def _follow(
-    name: str, roles: Mapping[str, Role], current: Mapping[str, str], renamed: Mapping[str, str]
-) -> str:
+def _follow(name: str, owner: str | None, current: Mapping[str, str], moved: Mapping[str, str]) -> str:
     """Return what `name` is called when only the variable that it belongs to was meant."""
-    owner = roles[name].of
-    if owner is None or owner not in current:
+    if owner is None or owner not in moved:
         return current[name]
-    before = current[owner]
-    after = renamed.get(before) or _follow(owner, roles, current, renamed)
-    return _with_owner(current[name], before, after)
+    return _with_owner(current[name], current[owner], moved[owner])
 
 
 def _with_owner(name: str, before: str, after: str) -> str:

@@ -68,6 +68,8 @@ def assign(variables: Mapping[str, Described]) -> dict[str, Role]:
         owner = name[:cut] if cut > 0 else ""
         while owner and ((found := find(owner)) is None or found.shape != shape):
             owner = owner.partition("/")[2]
+        if owner and not shape and not name.startswith(owner) and name[cut + 1 :] not in _KNOWN_SLOTS:
+            owner = ""  # that two are scalars says nothing
         if owner:
             kind: Kind = "moving_average" if _is_average(name[cut + 1 :]) else "slot"
             roles[name] = Role(kind, owner)
@@ -111,6 +113,20 @@ def followers(roles: Mapping[str, Role]) -> dict[str, list[str]]:
     return found
 
 
+def owners_first(roles: Mapping[str, Role]) -> list[str]:
+    """Return all names, each variable before the slots and moving averages that belong to it."""
+    belonging = followers(roles)
+    ordered = [name for name, role in roles.items() if role.of not in roles]
+    for name in ordered:  # which grows meanwhile
+        ordered.extend(belonging.get(name, ()))
+    return ordered
+
+
+def is_beta_power(name: str) -> bool:
+    """Return whether `name` is a power of one of Adam's betas, which no default value suits."""
+    return _without_number(name.rpartition("/")[2]) in _BETA_POWERS
+
+
 def is_object_based(variables: Mapping[str, object]) -> bool:
     """Return whether these are the keys of an object-based (TF2) checkpoint."""
     return OBJECT_GRAPH in variables
@@ -129,6 +145,7 @@ _ZERO_SLOTS = {
     *("Adam", "Adam_1", "Adadelta", "Adadelta_1", "Momentum", "AdagradDA", "Ftrl_1", "RMSProp_1"),
     *("RMSProp_2", "adam_m", "adam_v", "LARSOptimizer"),
 }
+_KNOWN_SLOTS = {*_SLOT_VALUES, *_ZERO_SLOTS, "ExponentialMovingAverage"}
 
 
 def initial_slot_value(name: str) -> tuple[float, bool]:
@@ -140,5 +157,4 @@ def initial_slot_value(name: str) -> tuple[float, bool]:
     rmsprop.py, adam.py, adadelta.py, momentum.py).
     """
     slot = name.rpartition("/")[2]
-    value = _SLOT_VALUES.get(slot, 0.0)
-    return value, slot in _SLOT_VALUES or slot in _ZERO_SLOTS
+    return _SLOT_VALUES.get(slot, 0.0), slot in _KNOWN_SLOTS

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 
 from toolkit import names
@@ -34,14 +35,14 @@ class Pattern:
         self.text = text
         self._regex: re.Pattern[str] | None = None
         self._scope = text.rstrip("/") + "/"
-        if not text.strip("/"):
+        if not text.removeprefix("re:").strip("/"):
             raise UsageError("an empty pattern", hint="'**' means every variable")
         if text in existing:
             return
         if text.startswith("re:"):
             self._regex = compile_regex(text.removeprefix("re:"))
         elif _GLOB.search(text):
-            self._regex = re.compile(_glob_regex(text) + r"\Z")
+            self._regex = compile_regex(_glob_regex(text) + r"\Z", shown=text)
 
     def matches(self, name: str, role: Role) -> bool:
         """Return whether this pattern means the variable `name`."""
@@ -73,8 +74,10 @@ def select(
         VariableNotFoundError: A pattern matches nothing.
         UsageError: A pattern cannot be read.
     """
-    patterns = list(patterns)
+    patterns = listed(patterns)
     left_out = matching(roles, exclude, where=where)
+    if follow:
+        left_out = with_followers(left_out, roles)
     taken = matching(roles, patterns, where=where) if patterns else set(roles)
     if follow:
         taken = with_followers(taken - left_out, roles)
@@ -89,13 +92,21 @@ def matching(roles: Mapping[str, Role], patterns: Iterable[str], *, where: str) 
         UsageError: A pattern cannot be read.
     """
     found: set[str] = set()
-    for text in patterns:
+    missed = []
+    for text in listed(patterns):
         pattern = Pattern(text, roles)
         meant = [name for name, role in roles.items() if pattern.matches(name, role)]
         if not meant:
-            raise not_found(text, roles, where=where)
+            missed.append(text)
         found.update(meant)
+    if missed:
+        raise not_found(missed[0], roles, where=where, others=missed[1:])
     return found
+
+
+def listed(patterns: str | Iterable[str]) -> list[str]:
+    """Return patterns as a list; one alone may be given as a string."""
+    return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
 def with_followers(taken: Collection[str], roles: Mapping[str, Role]) -> set[str]:
@@ -111,41 +122,64 @@ def with_followers(taken: Collection[str], roles: Mapping[str, Role]) -> set[str
     return found
 
 
-def not_found(text: str, roles: Mapping[str, Role], *, where: str) -> VariableNotFoundError:
-    """Return the error that says that a pattern matches nothing, and what is near."""
+def not_found(
+    text: str, roles: Mapping[str, Role], *, where: str, others: Collection[str] = ()
+) -> VariableNotFoundError:
+    """Return the error that says that a pattern matches nothing, and what is near.
+
+    Args:
+        text: The pattern.
+        roles: The variables there are.
+        where: What was searched.
+        others: Patterns that match nothing either.
+    """
+    hint = None
     scope = text.rstrip("/") + "/"
+    near: list[str] = []
     if any(name.startswith(scope) for name in roles):
-        return VariableNotFoundError(
-            text,
-            where=where,
-            hint=f"only slots lie under it, which a scope does not mean: '{scope}**' does",
-        )
-    if text.startswith("re:") or _GLOB.search(text):
-        return VariableNotFoundError(
-            text,
-            where=where,
-            hint="a glob means whole names, '**' crosses '/'; `ckpt inspect` lists the names",
-        )
+        hint = f"only slots lie under it, which a scope does not mean: '{scope}**' does"
+    elif text.startswith("re:"):
+        hint = "it is searched for in whole names"
+    elif _GLOB.search(text):
+        stem = text.rstrip("/") + "/**"
+        regex = compile_regex(_glob_regex(stem) + r"\Z", shown=text)
+        if any(regex.match(name) for name in roles):
+            hint = f"a glob means whole names: '{stem}' means what lies under it"
+        else:
+            near = _near(re.sub(r"[*?\[\]]+", "", text), roles)
+            hint = "a glob means whole names, '**' crosses '/'"
+    else:
+        near = _near(text.removesuffix(":0"), roles)
+    if near:
+        hint = "; ".join(filter(None, [f"the nearest: {', '.join(near)}", hint]))
+    return VariableNotFoundError(text, where=where, suggestions=near, hint=hint, others=others)
+
+
+def _near(text: str, roles: Mapping[str, Role]) -> list[str]:
+    """Return the names, and the scopes, nearest to `text`; at worst those above it."""
     scopes = dict.fromkeys(parent for name in roles for parent in names.parents(name))
-    near = names.nearest(text.removesuffix(":0"), [*roles, *scopes])
-    return VariableNotFoundError(
-        text,
-        where=where,
-        suggestions=near,
-        hint=None if near else "`ckpt inspect` lists the names",
-    )
+    return names.nearest(text, [*roles, *scopes]) or [s for s in names.parents(text) if s in scopes][:1]
 
 
-def compile_regex(text: str) -> re.Pattern[str]:
+def compile_regex(text: str, *, shown: str | None = None) -> re.Pattern[str]:
     """Return the regular expression `text`.
+
+    Args:
+        text: The expression.
+        shown: The pattern that it was made from, for the message.
 
     Raises:
         UsageError: It is none.
     """
     try:
-        return re.compile(text)
-    except re.error as error:
-        raise UsageError(f"re:{text}: not a regular expression: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of a syntax that may mean more one day
+            return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        what = f"re:{text}: not a regular expression" if shown is None else f"{shown}: not a glob"
+        raise UsageError(
+            f"{what}: {error}", hint="quote what is special with \\, or give the name"
+        ) from error
 
 
 @functools.cache

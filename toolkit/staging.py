@@ -7,8 +7,8 @@
     .ckpt-4f0c…/old/        links to the files that are replaced
 
 Placing is linking, so the staged name remains as a record of how far things are until all is done. By
-comparing inodes, whoever comes next completes the work of a killed writer if the commit file was
-placed, and undoes it if it was not.
+comparing inodes, whoever ends a publication, be it the writer itself after an error or an interrupt or
+the next one after a kill, completes it if the commit file was placed, and undoes it if it was not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import re
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
+from typing import NamedTuple
 
 PARTS = ("new", "commit", "after", "old")
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -29,19 +31,45 @@ _NAME = re.compile(r"\.ckpt-[0-9a-f]{16}")
 _MAX_ATTEMPTS = 100
 
 
+Identity = tuple[int, int, int]
+"""Device, inode and time of the last change of content (ns): what tells one file from another."""
+
+
+class Record(NamedTuple):
+    """What a publication places and what it replaces, by name.
+
+    Attributes:
+        new: Files with new names, placed before the commit.
+        commit: The one that makes the result exist.
+        after: What accompanies it, placed after.
+        old: What is removed in the end.
+    """
+
+    new: dict[str, Identity]
+    commit: dict[str, Identity]
+    after: dict[str, Identity]
+    old: dict[str, Identity]
+
+
 class Staging:
-    """A staging directory, held by its lock until `remove`, or until nobody refers to it.
+    """A staging directory, held by its lock until `close`, or until nobody refers to it.
 
     An interrupt may come between any two steps, also before whoever asked for it has it in hand.
+
+    Attributes:
+        path: Of the directory.
+        record: What is placed, once that has begun.
     """
 
     def __init__(self, directory: str) -> None:
         self.path = ""
+        self.record: Record | None = None
+        self._directory = directory
         self._lock = -1
         try:
             self._make(directory)
         except BaseException:
-            self.remove()
+            self.close()
             raise
 
     def _make(self, directory: str) -> None:
@@ -73,17 +101,52 @@ class Staging:
         self._lock = -1
         return False
 
-    def remove(self) -> None:
-        """Remove the directory and let go of the lock; a second time does nothing."""
+    def settle(self) -> bool:
+        """Complete what was begun if the commit file was placed, else undo it; return which.
+
+        It may be called again: what is done stays done.
+
+        Raises:
+            OSError: The system refuses something; whoever publishes here next tries again.
+        """
+        return self.record is not None and _settle(self.path, self._directory, self.record)
+
+    def close(self) -> None:
+        """Settle, remove the directory and let go of the lock; a second time does nothing.
+
+        What cannot be settled now is left for whoever publishes here next. An interrupt comes through
+        when all is done.
+        """
+        try:
+            self._close()
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
         if self.path:
-            _remove(self.path)
+            with contextlib.suppress(OSError):
+                self.settle()
+                _remove(self.path)
             self.path = ""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def __del__(self) -> None:
-        self.remove()
+        self.close()
+
+
+@contextlib.contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """Hold the lock of `directory`, for as long as files take their names in it."""
+    fd = os.open(directory or ".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def sweep(directory: str) -> None:
@@ -106,7 +169,9 @@ def sweep(directory: str) -> None:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _recover(staging, directory)
+            with locked(directory):
+                record = Record(*(identities(os.path.join(staging, part)) for part in PARTS))
+                _settle(staging, directory, record)
             _remove(staging)
         except OSError:
             pass  # another writer's, alive; or a system that says why when it is written to
@@ -114,30 +179,24 @@ def sweep(directory: str) -> None:
             os.close(lock)
 
 
-def _recover(staging: str, directory: str) -> None:
-    committed = _names(staging, "commit")
-    if any(_is_same(os.path.join(staging, "commit", n), os.path.join(directory, n)) for n in committed):
-        complete(staging, directory)
-        return
-    for name in _names(staging, "new"):
+def _settle(staging: str, directory: str, record: Record) -> bool:
+    """Complete or undo, as far as it is not done; return which."""
+    committed = any(_is(os.path.join(directory, name), known) for name, known in record.commit.items())
+    if committed:
+        for name in record.after:
+            after = os.path.join(staging, "after", name)
+            if os.path.lexists(after):  # else it was moved to its place, for want of links
+                replace_by_link(after, os.path.join(directory, name))
+    for name, known in (record.old if committed else record.new).items():
         final = os.path.join(directory, name)
-        if _is_same(os.path.join(staging, "new", name), final):
+        if _is(final, known):
             os.unlink(final)
-
-
-def complete(staging: str, directory: str) -> None:
-    """Do what follows the commit: place what accompanies it, remove what it replaced."""
-    for name in _names(staging, "after"):
-        replace_by_link(os.path.join(staging, "after", name), os.path.join(directory, name))
-    for name in _names(staging, "old"):
-        final = os.path.join(directory, name)
-        if _is_same(os.path.join(staging, "old", name), final):
-            os.unlink(final)
+    return committed
 
 
 def replace_by_link(staged: str, final: str) -> None:
     """Put `staged` in the place of `final` at once, and keep the staged name where links exist."""
-    if _is_same(staged, final):
+    if identity(staged) == identity(final):
         return
     turn = os.path.join(os.path.dirname(os.path.dirname(staged)), "turn")
     with contextlib.suppress(FileNotFoundError):
@@ -152,7 +211,7 @@ def replace_by_link(staged: str, final: str) -> None:
 
 
 def _remove(staging: str) -> None:
-    """Remove a staging directory, so that what a kill leaves of it can be swept again.
+    """Remove a staging directory that is settled, so that what a kill leaves of it can be swept again.
 
     The lock goes last. `new` goes first: without it nothing is undone, whether or not the record of
     the commit is still there.
@@ -164,16 +223,24 @@ def _remove(staging: str) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _names(staging: str, part: str) -> list[str]:
-    """Return what a part of a staging directory has; nothing if it is removed already."""
+def identity(path: str) -> Identity | None:
+    """Return what tells the file at `path`, links not followed, from another; `None` if there is none."""
     try:
-        return os.listdir(os.path.join(staging, part))
+        status = os.lstat(path)
     except FileNotFoundError:
-        return []
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def _is_same(a: str, b: str) -> bool:
+def _is(path: str, known: Identity) -> bool:
+    return identity(path) == known
+
+
+def identities(folder: str) -> dict[str, Identity]:
+    """Return the files of a part of a staging directory; none if it is removed already."""
     try:
-        return os.path.samestat(os.lstat(a), os.lstat(b))
+        entries = os.listdir(folder)
     except FileNotFoundError:
-        return False
+        return {}
+    found = ((name, identity(os.path.join(folder, name))) for name in entries)
+    return {name: known for name, known in found if known is not None}

@@ -65,7 +65,7 @@ def test_restore_by_plan(ckpt, tmp_path, prefix, session):
         "restore", prefix, "--model", f"{HERE}:small", "-o", tmp_path / "out", "--reinit", "head", "--seed", 2
     )
     assert ran.code == 0, ran.err
-    assert ran.out.splitlines()[-1] == "11 restore, 6 initialize, 2 copy, 8 unused in the checkpoint; seed 2"
+    assert ran.out.splitlines()[-1] == "11 restore, 6 initialize, 2 copy; seed 2"
     assert ran.err == f"building\nwrote {tmp_path}/out\n"
     small()
     v1.train.Saver().restore(session, str(tmp_path / "out"))
@@ -142,7 +142,7 @@ def test_an_existing_output_is_refused_unless_forced(ckpt, tmp_path, prefix):
     ran = ckpt(*arguments)
     assert ran.code == 2
     assert ran.err.splitlines()[-2:] == [
-        f"ckpt: {tmp_path}/out.index: exists", "hint: --force replaces it, or choose another name",
+        f"ckpt: {tmp_path}/out.index: exists", "hint: --force (force=True) replaces it, or choose another name",
     ]  # fmt: skip
     assert contents(tmp_path) == before
     assert ckpt(*arguments, "--force").code == 0
@@ -155,7 +155,7 @@ def test_an_existing_output_is_refused_unless_forced(ckpt, tmp_path, prefix):
         ("nothing", "not a model function", "write MODULE:FUNCTION or FILE.py:FUNCTION"),
         ("no.such.module:f", "no.such.module: no such module", "run from its folder"),
         ("nofile.py:f", "nofile.py: no such file", None),
-        (f"{HERE}:smal", "has no function smal", "it has small"),
+        (f"{HERE}:smal", "has no function smal", "its functions: `small`"),
         (f"{HERE}:not_a_function", "not a function but int", None),
         (f"{HERE}:raises", "raised RuntimeError: no data today", "--debug shows the traceback"),
         (f"{HERE}:nothing", "built no variables in the default graph", "create them with"),

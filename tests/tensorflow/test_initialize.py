@@ -201,7 +201,9 @@ def test_a_failing_initializer_is_an_error_with_its_reason(session):
 def test_two_variables_of_one_name_are_refused(graph):
     a = v1.Variable(1.0, name="a", use_resource=True)
     with pytest.raises(ModelError, match="two variables of the graph have this name"):
-        by_name([a, type("Other", (), {"op": a.op, "_get_save_slice_info": lambda self: None})()])
+        with v1.Graph().as_default():
+            other = v1.Variable(1.0, name="a", use_resource=True)
+        by_name([a, other])
 
 
 def test_partitioned_variables_are_refused(graph):
@@ -209,3 +211,18 @@ def test_partitioned_variables_are_refused(graph):
         v1.get_variable("w", [4, 2])
     with pytest.raises(ModelError, match="a part of a partitioned variable"):
         list_variables()
+
+
+def test_what_is_no_variable_among_the_graphs_variables_is_refused(graph):
+    graph.add_to_collection(v1.GraphKeys.GLOBAL_VARIABLES, "junk")
+    with pytest.raises(ModelError, match="among the graph's variables, but none"):
+        list_variables()
+
+
+def test_an_initial_value_may_come_from_a_lookup_table(graph):
+    keys = v1.constant(["a", "b"])
+    table = v1.lookup.StaticHashTable(v1.lookup.KeyValueTensorInitializer(keys, v1.constant([3.0, 4.0])), 0.0)
+    variable = v1.Variable(table.lookup(v1.constant(["b", "a"])), name="looked_up")
+    with v1.Session() as session:
+        initialize(session)
+        assert session.run(variable).tolist() == [4.0, 3.0]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,10 +13,18 @@ import toolkit
 from tests.conftest import contents, names_in
 from tests.tensorflow import tf
 from tests.tensorflow.conftest import save, values_of
-from toolkit import MismatchError, ModelError, PublishError, open_checkpoint, plan_reinit
+from toolkit import (
+    MismatchError,
+    ModelError,
+    PublishError,
+    open_checkpoint,
+    plan_reinit,
+    plan_restore,
+)
 from toolkit.graph.models import perceptron
 
 v1 = tf.compat.v1
+ROOT = Path(__file__).parents[2]
 
 
 def network():
@@ -108,3 +120,55 @@ def test_the_state_file_is_not_touched(session, tmp_path):
     toolkit.initialize(session)
     toolkit.save(session, tmp_path / "out")
     assert contents(tmp_path)["checkpoint"] == b"mine"
+
+
+def test_saving_and_restoring_again_adds_nothing_to_the_graph(tmp_path):
+    with v1.Graph().as_default() as graph, v1.Session() as session:
+        v1.get_variable("w", initializer=[1.0, 2.0])
+        session.run(v1.global_variables_initializer())
+        assert toolkit.save(session, tmp_path / "m0") == str(tmp_path / "m0")
+        plan_restore(tmp_path / "m0").apply(session)
+        before = len(graph.get_operations())
+        for i in range(3):
+            toolkit.save(session, tmp_path / f"m{i + 1}")
+            plan_restore(tmp_path / "m0").apply(session)
+        assert len(graph.get_operations()) == before
+        graph.finalize()
+        toolkit.save(session, tmp_path / "after")
+    assert open_checkpoint(tmp_path / "after")["w"].read().tolist() == [1.0, 2.0]
+
+
+def test_a_finalized_graph_that_was_never_saved_is_refused(tmp_path):
+    with v1.Graph().as_default() as graph, v1.Session() as session:
+        v1.get_variable("w", initializer=[1.0, 2.0])
+        session.run(v1.global_variables_initializer())
+        graph.finalize()
+        with pytest.raises(ModelError, match="the graph is finalized") as refused:
+            toolkit.save(session, tmp_path / "m")
+    assert refused.value.hint == "save once before finalizing it"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_under_the_saver_is_said(tmp_path):
+    """The limit on a file's size is met in TensorFlow's own writing, not in ours."""
+    script = f"""
+import resource, signal, tests.tensorflow
+import tensorflow.compat.v1 as v1
+from toolkit import PublishError, save
+with v1.Graph().as_default(), v1.Session() as session:
+    v1.get_variable("w", initializer=v1.zeros([1 << 16]))
+    session.run(v1.global_variables_initializer())
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+    try:
+        save(session, {str(tmp_path / "m")!r})
+    except PublishError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    message, hint = done.stdout.splitlines()
+    assert message == f"{tmp_path}/m.index: not written: file too large"
+    assert hint == "hint: free some space, or write to another disk"
+    assert list(tmp_path.iterdir()) == []

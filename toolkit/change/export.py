@@ -14,6 +14,7 @@ from toolkit.change.results import Progress
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
+from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
@@ -89,17 +90,17 @@ class ExportPlan(FilePlan):
 
 
 def plan_export(
-    checkpoint: Checkpoint,
-    patterns: Iterable[str] = (),
+    checkpoint: Checkpoint | str | os.PathLike[str],
+    patterns: str | Iterable[str] = (),
     *,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     rename: Renames = (),
     cast: Mapping[str, str] | Iterable[str] = (),
 ) -> ExportPlan:
     """Plan to export the variables that `patterns` mean, all without any.
 
     Args:
-        checkpoint: Where they are.
+        checkpoint: Where they are: open, or its path.
         patterns: Which variables, by their names in the checkpoint.
         exclude: Which to leave out.
         rename: `{OLD: NEW}`, or `OLD=NEW` strings.
@@ -109,6 +110,7 @@ def plan_export(
         VariableNotFoundError: A pattern or OLD matches nothing.
         UsageError: A pattern, rename, cast or dtype cannot be read, or a cast is impossible.
     """
+    checkpoint = as_checkpoint(checkpoint)
     variables = checkpoint.variables()
     roles = assign(variables)
     chosen = select(roles, patterns, exclude, where=checkpoint.path)
@@ -116,7 +118,7 @@ def plan_export(
     renamed = renaming.rename(chosen_roles, renaming.read_rules(rename), where=checkpoint.path)
     targets: dict[str, DType] = {}
     for pattern, dtype in _read_casts(cast):
-        for name in matching(chosen_roles, [pattern], where=checkpoint.path):
+        for name in matching(chosen_roles, [pattern], where=f"{checkpoint.path}, of what is exported"):
             targets[name] = dtype
     verdicts = []
     made: dict[str, Variable] = {}
@@ -131,18 +133,17 @@ def plan_export(
             action, reason = "cast", casting.describe(variable.dtype, dtype)
         else:
             made[new] = variable.renamed(new)
-            action, reason = ("keep", "as it is") if new == name else ("copy", "renamed")
+            action, reason = ("keep", "unchanged") if new == name else ("copy", "renamed")
         verdicts.append(Verdict(new, action, name, reason, dtype.name, variable.shape))
-    unused = [name for name in variables if name not in set(chosen)]
-    return ExportPlan(verdicts, made, [checkpoint], unused=unused)
+    return ExportPlan(verdicts, made, [checkpoint])
 
 
 def export(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | str | os.PathLike[str],
     out: str | os.PathLike[str],
-    patterns: Iterable[str] = (),
+    patterns: str | Iterable[str] = (),
     *,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     rename: Renames = (),
     cast: Mapping[str, str] | Iterable[str] = (),
     compress: str | None = None,
@@ -180,7 +181,7 @@ def _read_casts(cast: Mapping[str, str] | Iterable[str]) -> list[tuple[str, DTyp
         if not pattern or not dtype:
             raise UsageError(
                 f"{pattern or dtype!r}: not a cast",
-                hint="write PATTERN=DTYPE: --cast '**=bfloat16'",
+                hint="write PATTERN=DTYPE: --cast 'net/**=bfloat16'",
             )
     return [(pattern, dtypes.as_dtype(dtype)) for pattern, dtype in pairs]
 

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from toolkit.change.results import Progress, watched
-from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
 from toolkit.errors import PublishError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.verify import check_bundle
 from toolkit.formats.bundle.writer import BundleWriter
 from toolkit.names import encode_name
-from toolkit.plan import Plan, Verdict
-
-
-class Bytes(NamedTuple):
-    """How many bytes of values a result takes, by where they come from.
-
-    Attributes:
-        linked: Shared with a file that exists.
-        copied: Copied from one.
-        written: New.
-    """
-
-    linked: int
-    copied: int
-    written: int
+from toolkit.plan import Bytes, Plan, Verdict
 
 
 class FilePlan(Plan):
@@ -58,11 +44,11 @@ class FilePlan(Plan):
         copied = written = 0
         for verdict in self.verdicts:
             if verdict.name in self.results:
-                nbytes = self.results[verdict.name].nbytes
-                if verdict.action in ("keep", "copy", "restore"):
-                    copied += nbytes
+                result = self.results[verdict.name]
+                if result.place == NOWHERE:
+                    written += result.nbytes
                 else:
-                    written += nbytes
+                    copied += result.nbytes
         return Bytes(0, copied, written)
 
     @property
@@ -123,11 +109,18 @@ def refuse_source(out: str, sources: Iterable[Checkpoint]) -> None:
     Raises:
         PublishError: It would.
     """
+    data_files = naming.existing_data_files(out).values()
+    touched = [
+        out,
+        naming.index_file(out),
+        out + naming.META,
+        *(path for paths in data_files for path in paths),
+    ]
+    ours = set(map(os.path.realpath, touched))
     for source in sources:
-        for theirs, ours in ((source.path, out), (naming.index_file(source.path), out)):
-            if os.path.realpath(theirs) == os.path.realpath(ours):
-                raise PublishError(
-                    f"{out}: is the checkpoint that is read, which is never changed",
-                    path=out,
-                    hint="choose another output",
-                )
+        if not ours.isdisjoint(map(os.path.realpath, [source.path, *source.files()])):
+            raise PublishError(
+                f"{out}: is the checkpoint that is read, which is never changed",
+                path=out,
+                hint="choose another output",
+            )

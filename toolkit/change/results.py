@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from toolkit import casting, initializers
-from toolkit.checkpoint import Place, TensorSpec, Variable
+from toolkit.checkpoint import NOWHERE, Place, TensorSpec, Variable
 from toolkit.dtypes import DType
 from toolkit.formats.bundle import strings
 from toolkit.initializers import Spec
 
 Array = np.ndarray[Any, Any]
-
-_NOWHERE = Place(-1, 0, None)
 
 
 def filled(name: str, like: Variable, spec: Spec, seed: int) -> Variable:
@@ -66,7 +64,7 @@ class _Filled:
         self._name = name
 
     def place(self, variable: Variable) -> Place:
-        return _NOWHERE
+        return NOWHERE
 
     def read(self, variable: Variable, *, verify: bool) -> Array:
         # by the name it was made for: a copy of it under another name has the same values
@@ -77,13 +75,18 @@ class _Filled:
     load = read
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
-        values = self.read(variable, verify=verify).reshape(-1)
         if variable.dtype.kind == "string":
-            flat = np.frombuffer(b"".join(strings.encode(values.tolist())), np.uint8)
+            elements = self.read(variable, verify=verify).reshape(-1).tolist()
+            flats = iter([np.frombuffer(b"".join(strings.encode(elements)), np.uint8)])
         else:
-            flat = values.view(np.uint8)
-        for start in range(0, flat.size, max_bytes):
-            yield flat[start : start + max_bytes]
+            blocks = initializers.blocks(
+                self._spec, variable.shape, variable.dtype, seed=self._seed, name=self._name
+            )
+            flats = (block.view(np.uint8) for block in blocks)
+        step = max(max_bytes - max_bytes % (variable.dtype.itemsize or 1), 1)
+        for flat in flats:
+            for start in range(0, flat.size, step):
+                yield flat[start : start + step]
 
 
 class _Cast:
@@ -93,7 +96,7 @@ class _Cast:
         self._original = original
 
     def place(self, variable: Variable) -> Place:
-        return _NOWHERE
+        return NOWHERE
 
     def read(self, variable: Variable, *, verify: bool) -> Array:
         values = self._original.load(verify=verify)

@@ -1,5 +1,6 @@
 """The program `ckpt`: its commands, and what becomes of an error."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -14,7 +15,7 @@ from toolkit.cli.init import init
 from toolkit.cli.inspect import inspect
 from toolkit.cli.reinit import reinit
 from toolkit.cli.restore import restore
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, UsageError
 from toolkit.version import __version__
 
 app = typer.Typer(
@@ -54,6 +55,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app(prog_name="ckpt")
+    except MemoryError:
+        sys.exit(output.error(UsageError("not enough memory", hint="choose fewer variables at a time")))
     except CheckpointError as error:
         if output.Settings.debug:
             import traceback
@@ -74,6 +77,7 @@ def program() -> NoReturn:
         status = end.code
     if not isinstance(status, int):
         sys.exit(status)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(status)

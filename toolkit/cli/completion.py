@@ -26,4 +26,4 @@ def complete_checkpoint_variable(ctx: typer.Context, incomplete: str) -> list[st
         if name.startswith(incomplete):
             end = name.find("/", len(incomplete))
             found[name if end < 0 else name[: end + 1]] = None
-    return list(found)
+    return [name for name in found if name.isprintable()]

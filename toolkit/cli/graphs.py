@@ -31,6 +31,7 @@ def tensorflow() -> Iterator[None]:
         UsageError: TensorFlow is not installed.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_stdout_to_stderr())
         if not Settings.debug:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
             stack.enter_context(_native_log_diverted())
@@ -39,7 +40,7 @@ def tensorflow() -> Iterator[None]:
         except ModuleNotFoundError as error:
             raise UsageError(
                 "this command needs TensorFlow, which is not installed",
-                hint="pip install 'checkpoint-toolkit[tf]'",
+                hint="install it beside the toolkit: pip install tensorflow",
             ) from error
         if not Settings.debug:
             tf.get_logger().setLevel("ERROR")
@@ -51,9 +52,26 @@ def session(graph: Any) -> "Iterator[tf.compat.v1.Session]":
     """Open a session on the processor alone, so that the same seed gives the same values."""
     import tensorflow as tf
 
-    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True)
     with tf.compat.v1.Session(graph=graph, config=config) as opened:
         yield opened
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Let what anybody but the command prints on stdout, a child process too, go to stderr."""
+    sys.stdout.flush()
+    try:
+        stdout = os.dup(1)
+    except OSError:  # closed
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def init(
     Builds the model in a new graph, runs its initializers in the order in which they depend on each
     other, and saves all variables, and the graph, through TensorFlow's Saver.
     """
-    destination = options.destination(out, dry_run=dry_run)
+    destination = options.destination(out, dry_run=dry_run, force=force)
     seed = graphs.seed_or_drawn(seed)
     with graphs.tensorflow():
         from toolkit.graph.initialize import plan_initialize
@@ -34,4 +34,4 @@ def init(
             with graphs.session(graph) as session:
                 plan.apply(session)
                 save(session, destination, force=force, sync=not no_sync)
-        output.plan("init", plan, destination, json=json, every_row=no_truncate)
+    output.plan("init", plan, destination, json=json, every_row=no_truncate)

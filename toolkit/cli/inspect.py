@@ -6,6 +6,7 @@ import typer
 
 from toolkit.cli import options, output
 from toolkit.cli.patterns import gather
+from toolkit.errors import UsageError
 
 
 def inspect(
@@ -34,6 +35,10 @@ def inspect(
     Names, dtypes, shapes and sizes; slots apart from weights; totals, and bytes by scope. Reads the
     index alone.
     """
+    if sum([json, csv, tree]) > 1:
+        raise UsageError("--json, --csv and --tree exclude each other", hint="give one of them")
+    if depth is not None and not tree:
+        raise UsageError("--depth is for --tree", hint="--tree --depth N")
     from toolkit.formats.opening import open_checkpoint
     from toolkit.look.inspect import inspect as look
 

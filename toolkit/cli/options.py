@@ -1,12 +1,15 @@
 """Arguments and options that several commands have, with one wording for all."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolkit.cli.completion import complete_checkpoint_variable
 from toolkit.cli.output import Settings
 from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolkit.checkpoint import Checkpoint
 
 
 def _set_quiet(value: bool) -> bool:
@@ -107,12 +110,27 @@ Quiet = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]
 
 
-def destination(out: str | None, *, dry_run: bool) -> str | None:
-    """Return where to write, or `None` in a dry run.
+def destination(
+    out: str | None, *, dry_run: bool, force: bool, source: "Checkpoint | None" = None
+) -> str | None:
+    """Return where to write, or `None` in a dry run. What cannot be written to is refused now.
+
+    Args:
+        out: What was given.
+        dry_run: Whether nothing will be written.
+        force: Whether a checkpoint there will be replaced, unless it is the source.
+        source: What is read.
 
     Raises:
-        UsageError: There is something to write and no place for it.
+        UsageError: There is something to write and no place for it, or it cannot be a prefix.
+        PublishError: There is a checkpoint already.
     """
+    if out:
+        from toolkit.change.plan import refuse_source
+        from toolkit.formats.bundle.publication import refuse_prefix
+
+        refuse_source(out, [source] if source else [])
+        refuse_prefix(out, force=force)
     if dry_run:
         return None
     if not out:

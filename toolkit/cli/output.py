@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ EXIT_ERROR = 2
 """Wrong usage, or an error."""
 _EXIT_CLOSED_PIPE = 128 + 13
 """What a shell reports for a program that SIGPIPE ended, which Python's is not."""
+_WORTH_A_BAR = 32 << 20
+"""Bytes that take long enough for a person to wonder."""
 
 
 class WriteError(CheckpointError):
@@ -34,11 +37,14 @@ class Settings:
 
 
 def reset() -> None:
-    """Begin a command: nothing quiet, and output that no character can break."""
+    """Begin a command: nothing quiet, streams that are open, and output that no character can break."""
     Settings.quiet = Settings.debug = False
-    for stream in (sys.stdout, sys.stderr):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "backslashreplace")
 
 
 def data(text: str) -> None:
@@ -56,14 +62,14 @@ def data(text: str) -> None:
 def message(text: str) -> None:
     """Print a line that is good to know on stderr, unless --quiet."""
     if not Settings.quiet:
-        print(printable(text), file=sys.stderr)
+        _say(printable(text))
 
 
 def error(problem: CheckpointError) -> int:
     """Print an error on stderr, and its hint; return the exit status."""
-    print(f"ckpt: {_lines(problem.message)}", file=sys.stderr)
+    _say(f"ckpt: {_lines(problem.message)}")
     if problem.hint:
-        print(f"hint: {_lines(problem.hint)}", file=sys.stderr)
+        _say(f"hint: {_lines(problem.hint)}")
     return EXIT_DIFFERENT if isinstance(problem, PlanError) else EXIT_ERROR
 
 
@@ -103,7 +109,7 @@ def plan(
 @contextlib.contextmanager
 def progress(num_bytes: int) -> Iterator[Callable[[int], None] | None]:
     """Show on stderr, if it is a terminal, how much of `num_bytes` is done; give what is to be told."""
-    if Settings.quiet or not sys.stderr.isatty():
+    if Settings.quiet or num_bytes < _WORTH_A_BAR or not sys.stderr.isatty():
         yield None
         return
     from toolkit.render.progress import bar
@@ -114,12 +120,13 @@ def progress(num_bytes: int) -> Iterator[Callable[[int], None] | None]:
 
 def terminal_width() -> int | None:
     """Return the columns of the terminal that stdout is, or `None` if it is none."""
-    if not sys.stdout.isatty():
-        return None
-    try:
-        return int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stdout.fileno()).columns)
-    except (OSError, ValueError):
-        return None
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _say(text: str) -> None:
+    """Print on stderr. Where nobody can be told, the exit status alone says it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _lines(text: str) -> str:

@@ -8,7 +8,7 @@ from toolkit.errors import ReadError, UsageError
 
 
 def gather(arguments: list[str] | None, select_from: str | None) -> list[str]:
-    """Return all patterns that were given; blank lines of a file mean nothing.
+    """Return all patterns that were given; blank lines of a file, and those with `#`, mean nothing.
 
     Raises:
         ReadError: The file cannot be read.
@@ -19,13 +19,13 @@ def gather(arguments: list[str] | None, select_from: str | None) -> list[str]:
         return patterns
     try:
         if select_from == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.read().removeprefix("\ufeff")
         else:
-            with open(select_from, encoding="utf-8", errors="surrogateescape") as file:
+            with open(select_from, encoding="utf-8-sig", errors="surrogateescape") as file:
                 text = file.read()
     except OSError as error:
         raise ReadError(f"{select_from}: {(error.strerror or '').lower()}", path=select_from) from error
-    found = [line for line in text.splitlines() if line.strip()]
+    found = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not found:
         raise UsageError(f"{select_from}: no patterns in it", hint="write one a line")
     return patterns + found

@@ -44,11 +44,11 @@ def reinit(
     from toolkit.change.reinit import plan_reinit
     from toolkit.formats.opening import open_checkpoint
 
-    destination = options.destination(out, dry_run=dry_run)
     patterns = gather(pattern, select_from)
     if not patterns:
         raise UsageError("no PATTERN: which variables?", hint="name them; '**' means all")
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
+        destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
         plan = plan_reinit(
             checkpoint, patterns, init=init, seed=seed, exclude=exclude or (), keep_slots=keep_slots
         )

@@ -1,5 +1,6 @@
 """`ckpt restore`: a model's variables from a checkpoint by plan, the rest initialized."""
 
+import contextlib
 from typing import Annotated, Literal
 
 import typer
@@ -47,19 +48,19 @@ def restore(
     Builds the model in a new graph and decides for every variable whether it is restored from CKPT or
     initialized, and why. Then does so, and saves all variables through TensorFlow's Saver.
     """
-    from toolkit.change.plan import refuse_source
     from toolkit.formats.opening import open_checkpoint
 
-    destination = options.destination(out, dry_run=dry_run)
     patterns = gather(pattern, select_from)
-    seed = graphs.seed_or_drawn(seed)
-    with open_checkpoint(ckpt, note=output.message) as checkpoint, graphs.tensorflow():
+    drawn = graphs.seed_or_drawn(seed)
+    with contextlib.ExitStack() as stack:
+        checkpoint = stack.enter_context(open_checkpoint(ckpt, note=output.message))
+        destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
+        stack.enter_context(graphs.tensorflow())
         from toolkit.graph.model_function import build
         from toolkit.graph.restore import plan_restore
         from toolkit.graph.saving import save
 
-        refuse_source(destination or "", [checkpoint])
-        graph = build(model, seed=seed)
+        graph = build(model, seed=drawn)
         plan = plan_restore(
             checkpoint,
             graph,
@@ -71,12 +72,13 @@ def restore(
             on_shape=on_shape,
             cast=cast,
         )
-        plan.seed = seed
+        if seed is not None or any(v.action in ("initialize", "overlap") for v in plan.verdicts):
+            plan.seed = drawn
         if destination and plan.ok:
             with graphs.session(graph) as session:
                 plan.apply(session)
                 checksums = plan.restored_checksums()
                 save(session, destination, checksums=checksums, force=force, sync=not no_sync)
-        done = destination if plan.ok else None
-        output.plan("restore", plan, done, json=json, every_row=no_truncate)
-        plan.check()
+    done = destination if plan.ok else None
+    output.plan("restore", plan, done, json=json, every_row=no_truncate)
+    plan.check()

@@ -12,10 +12,8 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation on special type
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -25,15 +23,15 @@ import numpy as np
 from toolkit import checksum, names
 from toolkit.checkpoint import Variable, regroup
 from toolkit.errors import MismatchError, UsageError
-from toolkit.formats import hdf5_types
+from toolkit.formats import hdf5_output, hdf5_types
 from toolkit.formats.bundle import strings
 
 LAYOUT = "tf"
+_MAX_DIMENSIONS = 32
+"""Of a dataset (H5Spublic.h, H5S_MAX_RANK)."""
 _SLAB_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 20
 """Of a chunked dataset: what HDF5 holds of it at a time."""
-_VERSIONS = ("earliest", "v110")
-"""The oldest form that can say it, none that HDF5 1.10 cannot read."""
 
 Array = np.ndarray[Any, Any]
 
@@ -67,13 +65,20 @@ def write(
 
     Raises:
         UnsupportedError: A variable has no plain values.
+        UsageError: One has more dimensions than HDF5 knows.
         FormatError, ReadError: A variable cannot be read.
         OSError: The system refuses something.
     """
     variables = list(variables)
     paths = _paths([variable.name for variable in variables])
+    for variable in variables:
+        if len(variable.shape) > _MAX_DIMENSIONS:
+            raise UsageError(
+                f"{variable.name}: has {len(variable.shape)} dimensions, HDF5 at most {_MAX_DIMENSIONS}",
+                hint=f"leave it out with --exclude '{variable.name}'",
+            )
     checksums = {}
-    with _system_errors(path), h5py.File(path, "x", libver=_VERSIONS, track_order=True) as file:
+    with hdf5_output.create(path) as (file, output):
         for name, value in {"layout": LAYOUT, **attributes}.items():
             file.attrs[name] = value
         for variable in variables:
@@ -85,6 +90,7 @@ def write(
             dataset.attrs["tf_dtype"] = variable.dtype.name
             dataset.attrs["crc32c"] = np.uint32(crc)
             checksums[variable.name] = crc
+            output.check()
     return checksums
 
 
@@ -124,18 +130,6 @@ def check(path: str, variables: Iterable[Variable], checksums: dict[str, int]) -
                     expected=variable.name,
                     found=stored_name,
                 )
-
-
-@contextlib.contextmanager
-def _system_errors(path: str) -> Iterator[None]:
-    """Let an error of the system be one: HDF5 hides its number in a paragraph."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        found = re.search(r"errno = (\d+), error message = '([^']*)'", str(error))
-        if found is None:
-            raise
-        raise OSError(int(found[1]), found[2], path) from error
 
 
 def _paths(all_names: list[str]) -> dict[str, str]:
@@ -188,10 +182,9 @@ def _write_strings(file: h5py.File, path: str, variable: Variable) -> tuple[h5py
     elements = values.reshape(-1).tolist()
     dataset = file.create_dataset(path, variable.shape, _string_dtype(elements), track_order=True)
     if h5py.check_string_dtype(dataset.dtype) is None:
-        values = np.empty(len(elements), object)
-        values[:] = [np.frombuffer(element, np.uint8) for element in elements]
-        values = values.reshape(variable.shape)
-    if values.size:
+        for index, element in zip(np.ndindex(variable.shape), elements, strict=True):
+            dataset[index] = np.frombuffer(element, np.uint8)
+    elif values.size:
         dataset[...] = values if variable.shape else values[()]
     return dataset, _checksum_of_strings(elements)
 
@@ -241,6 +234,8 @@ def _slab(shape: tuple[int, ...], itemsize: int, max_bytes: int) -> tuple[int, .
 
 def _regions(shape: tuple[int, ...], slab: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Yield the regions of `shape` that blocks of the shape `slab` cut it into, in C order."""
+    if not math.prod(shape):
+        return
     starts = (range(0, size, step) for size, step in zip(shape, slab, strict=True))
     for corner in itertools.product(*starts):
         yield tuple(

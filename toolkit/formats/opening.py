@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
+from toolkit import names
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import FormatError, ReadError
 from toolkit.formats.bundle import naming
@@ -35,6 +36,15 @@ def open_checkpoint(path: str | os.PathLike[str], *, note: Note | None = None) -
         FormatError: It is not a checkpoint; the message says what it is instead.
     """
     return BundleCheckpoint(find_prefix(os.fspath(path), note or (lambda _: None)))
+
+
+def as_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str]) -> Checkpoint:
+    """Return `checkpoint`, opened if it is a path.
+
+    Raises:
+        ReadError, FormatError: As `open_checkpoint`.
+    """
+    return checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
 
 
 def find_prefix(path: str, note: Note) -> str:
@@ -149,7 +159,9 @@ def _refuse_absent(path: str) -> NoReturn:
     hint = "no checkpoint lies in that directory"
     if os.path.isdir(directory or "."):
         beside = _prefixes_in(directory or ".")
-        near = [name for name in beside if name.startswith(base)] or beside
+        folders = [entry.name for entry in os.scandir(directory or ".") if entry.is_dir()]
+        near = [name for name in beside if name.startswith(base)]
+        near = near or sorted(names.nearest(base, [*beside, *folders])) or beside
         if near:
             hint = f"there is: {_listed([os.path.join(directory, name) for name in near])}"
     else:

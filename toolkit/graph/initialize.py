@@ -57,10 +57,10 @@ def plan_initialize(
     dependencies = dependencies_of(targets)
     verdicts = []
     for name, variable in targets.items():
-        dtype, shape = dtype_of(variable).name, shape_of(variable) or ()
+        dtype, shape = dtype_of(variable).name, shape_of(variable)
         if name in originals:
             original = originals[name]
-            found = dtype_of(original).name, shape_of(original) or ()
+            found = dtype_of(original).name, shape_of(original)
             if (dtype, shape) != found:
                 raise MismatchError(
                     f"{name}: {dtype} {shape} cannot start as a copy of {original.op.name}, "
@@ -68,6 +68,7 @@ def plan_initialize(
                     name=name,
                     expected=(dtype, shape),
                     found=found,
+                    hint="a copy has the dtype and the shape of its original",
                 )
             reason = f"starts as the {copy_value} value of {original.op.name}"
             verdicts.append(Verdict(name, "copy", original.op.name, reason, dtype, shape))

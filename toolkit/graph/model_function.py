@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -43,12 +43,16 @@ def load_function(spec: str) -> Callable[[], Any]:
             if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
         ]
         near = names.nearest(name, functions) or functions[:5]
+        others = ", ".join(f"`{function}`" for function in near)
         raise ModelError(
             f"{place}: has no function {name}",
-            hint=f"it has {', '.join(near)}" if near else "it has no functions",
+            hint=f"its functions: {others}" if near else "it has no functions",
         )
     if not callable(function):
-        raise ModelError(f"{spec}: not a function but {type(function).__name__}")
+        raise ModelError(
+            f"{spec}: not a function but {type(function).__name__}",
+            hint="name a function that builds the model's variables",
+        )
     try:
         inspect.signature(function).bind()
     except TypeError as error:
@@ -74,7 +78,7 @@ def build(spec: str, *, seed: int | None = None) -> tf.Graph:
         UsageError, ModelError: As `load_function`; or the function raises, or builds no variables.
     """
     graph = tf.Graph()
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _surroundings(spec):
         function = load_function(spec)
         with graph.as_default():
             if seed is not None:
@@ -83,8 +87,10 @@ def build(spec: str, *, seed: int | None = None) -> tf.Graph:
                 function()
             except CheckpointError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise _raised(spec, error) from error
+    if graph.finalized:
+        raise ModelError(f"{spec}: finalized its graph", hint="leave that out: the graph has yet to be used")
     if not graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES):
         raise ModelError(
             f"{spec}: built no variables in the default graph",
@@ -93,8 +99,32 @@ def build(spec: str, *, seed: int | None = None) -> tf.Graph:
     return graph
 
 
+@contextlib.contextmanager
+def _surroundings(spec: str) -> Iterator[None]:
+    """Let imports find what they would in `python FILE.py` or `python -m MODULE`, also while it runs.
+
+    Afterwards all is as before, the current directory too.
+    """
+    place = spec.rpartition(":")[0]
+    before, path = _current_directory(), list(sys.path)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(place)) if place.endswith(".py") else before)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        os.chdir(before)
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            "the current directory does not exist any more", hint="cd to one that does"
+        ) from error
+
+
 def _load_module(name: str) -> ModuleType:
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -103,33 +133,31 @@ def _load_module(name: str) -> ModuleType:
                 f"{name}: no such module", hint="run from its folder, or write FILE.py:FUNCTION"
             ) from error
         raise _raised(name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(name, error) from error
-    finally:
-        sys.path.remove(os.getcwd())
 
 
 def _load_file(path: str) -> ModuleType:
     if not os.path.isfile(path):
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{path}: no such file", hint="write FILE.py:FUNCTION, with the path of the file")
     name = os.path.basename(path).removesuffix(".py")
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
-    directory = os.path.dirname(os.path.abspath(path))
-    sys.path.insert(0, directory)  # as `python FILE` does
+    sys.modules.setdefault(name, module)  # where dataclasses and pickle look for it
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(path, error) from error
-    finally:
-        sys.path.remove(directory)
     return module
 
 
-def _raised(where: str, error: Exception) -> ModelError:
-    text = " ".join(str(error).split())
+def _raised(where: str, error: BaseException) -> ModelError:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""  # one that cannot even be shown
     return ModelError(
         f"{where}: raised {type(error).__name__}{': ' if text else ''}{text}",
         hint="--debug shows the traceback",

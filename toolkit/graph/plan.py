@@ -8,7 +8,6 @@ which adds nothing to the graph.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,7 +16,9 @@ import tensorflow as tf
 
 from toolkit import casting
 from toolkit.checkpoint import Checkpoint, Variable
-from toolkit.errors import ModelError, ReadError
+from toolkit.errors import ModelError
+from toolkit.graph.failures import reason
+from toolkit.graph.saving import saver_of
 from toolkit.graph.variables import (
     by_name,
     dependencies_of,
@@ -26,7 +27,10 @@ from toolkit.graph.variables import (
     load,
     uninitialized,
 )
-from toolkit.plan import Plan, Verdict
+from toolkit.plan import Bytes, Plan, Verdict
+
+_GLOB = "*?[\\"
+"""What TensorFlow takes for a pattern in a path (tensorflow/core/platform/file_system.h, MatchPath)."""
 
 CopyValue = Literal["initial", "current"]
 
@@ -62,6 +66,21 @@ class GraphPlan(Plan):
         self._stored = dict(stored or {})
         self._copy_value = copy_value
 
+    @property
+    def bytes(self) -> Bytes:
+        """What carrying it out, and saving the result, moves."""
+        copied = written = 0
+        for verdict in self.verdicts:
+            if verdict.action == "restore":
+                copied += verdict.nbytes
+            else:
+                written += verdict.nbytes
+        return Bytes(0, copied, written)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as the commands' JSON has it, with `bytes`."""
+        return {**super().to_dict(), "bytes": self.bytes._asdict()}
+
     def restored_checksums(self) -> dict[str, int | None]:
         """Return the checkpoint's CRC-32C of each variable that is restored as it is, by name."""
         return {
@@ -85,6 +104,7 @@ class GraphPlan(Plan):
         together = copies if self._copy_value == "initial" else {}
         self._refuse_initialized(session, set(together.values()))
         waves = self.waves()
+        self._initialize_tables(session)
         self._restore(session, [name for name, action in actions.items() if action == "restore"])
         for name, action in actions.items():
             if action == "cast":
@@ -130,6 +150,17 @@ class GraphPlan(Plan):
                 del waiting[name]
         return waves
 
+    def _initialize_tables(self, session: tf.compat.v1.Session) -> None:
+        """Fill the lookup tables of the graph, from which initial values may be computed."""
+        tables = session.graph.get_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
+        try:
+            session.run(tables)
+        except tf.errors.OpError as error:
+            raise ModelError(
+                f"a lookup table cannot be initialized: {reason(error)}",
+                hint="see to the file it is read from",
+            ) from error
+
     def _initialize(
         self, session: tf.compat.v1.Session, names: list[str], together: Mapping[str, str]
     ) -> None:
@@ -164,7 +195,10 @@ class GraphPlan(Plan):
                     f"{name}: its initial value is computed from {absent[0]}, which has no value",
                     hint=f"initialize or restore {absent[0]} too",
                 )
-        return ModelError(f"an initializer failed: {error.message}")
+        return ModelError(
+            f"an initializer failed: {reason(error)}",
+            hint="it must run by itself: without a placeholder, and where this machine has the device",
+        )
 
     def _refuse_initialized(self, session: tf.compat.v1.Session, names: set[str]) -> None:
         """Refuse to draw anew for a copy what has a value already."""
@@ -181,20 +215,21 @@ class GraphPlan(Plan):
             return
         assert self._checkpoint is not None
         path = self._checkpoint.path
-        if session.graph.finalized or glob.has_magic(path):  # the Saver adds ops, and expands globs
+        if session.graph.finalized or set(path) & set(_GLOB):  # the Saver adds ops, and expands globs
             for name in names:
                 load(session, self._variables[name], self._stored[name].load())
             return
-        with session.graph.as_default():
-            keys = {self._stored[name].name: self._variables[name] for name in names}
-            saver = tf.compat.v1.train.Saver(keys)
+        keys = {self._stored[name].name: self._variables[name] for name in names}
         try:
-            saver.restore(session, path)
+            saver_of(session.graph, keys).restore(session, path)
         except tf.errors.OpError as error:
             for name in names:  # our own reading says what is wrong, and where
                 for _ in self._stored[name].chunks():
                     pass
-            raise ReadError(f"{path}: {error.message}", path=path) from error
+            raise ModelError(
+                f"the model's variables cannot be restored: {reason(error)}",
+                hint="the checkpoint itself is sound: see where the model places its variables",
+            ) from error
 
     def _read(self, session: tf.compat.v1.Session, name: str) -> Any:
         """Return the current value of the variable `name`, of the plan or of the graph around it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -12,11 +13,12 @@ from toolkit import casting, names, renaming
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import ModelError, UsageError
+from toolkit.formats.opening import as_checkpoint
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.variables import by_name, dependencies_of, dtype_of, shape_of
 from toolkit.plan import Action, Verdict
 from toolkit.renaming import Renames, read_rules
-from toolkit.roles import Role, assign
+from toolkit.roles import Role, assign, owners_first
 from toolkit.selection import matching, select
 
 OnMissing = Literal["error", "init"]
@@ -46,13 +48,13 @@ class _Fate:
 
 
 def plan_restore(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | str | os.PathLike[str],
     target: tf.Graph | Iterable[Any] | None = None,
-    patterns: Iterable[str] = (),
+    patterns: str | Iterable[str] = (),
     *,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     rename: Renames = (),
-    reinit: Iterable[str] = (),
+    reinit: str | Iterable[str] = (),
     on_missing: OnMissing = "error",
     on_shape: OnShape = "error",
     cast: bool = False,
@@ -60,7 +62,7 @@ def plan_restore(
     """Plan which variables of a graph are restored from `checkpoint`, and what becomes of the others.
 
     Args:
-        checkpoint: Where values come from.
+        checkpoint: Where values come from: open, or its path.
         target: The variables, or the graph whose global variables are meant; by default the default
             graph's.
         patterns: Which variables of the target to restore; by default all. The others are
@@ -90,6 +92,7 @@ def plan_restore(
     ):
         if value not in choices:
             raise UsageError(f"{option}: expected one of {', '.join(choices)}, got {value!r}")
+    checkpoint = as_checkpoint(checkpoint)
     variables = _variables_of(target)
     targets = {n: _Target(dtype_of(v), shape_of(v) or ()) for n, v in variables.items()}
     open_shapes = {name for name, variable in variables.items() if shape_of(variable) is None}
@@ -106,6 +109,8 @@ def plan_restore(
         on_shape=on_shape,
         cast=cast,
     )
+    for name in owners_first(roles):
+        maker.fate(name)
     fates = {name: maker.fate(name) for name in targets}
     dependencies = dependencies_of(
         {name: variables[name] for name, fate in fates.items() if fate.action == "initialize"}
@@ -122,7 +127,7 @@ def plan_restore(
                 fate.source,
                 reason,
                 targets[name].dtype.name,
-                targets[name].shape,
+                _shape(name, fate, targets, open_shapes),
                 problem=fate.problem,
                 hint=fate.hint,
             )
@@ -131,6 +136,15 @@ def plan_restore(
     taken = {variable.name for variable in stored.values()}
     unused = [name for name in checkpoint.variables() if name not in taken]
     return GraphPlan(verdicts, variables, checkpoint=checkpoint, stored=stored, unused=unused)
+
+
+def _shape(
+    name: str, fate: _Fate, targets: Mapping[str, _Target], open_shapes: set[str]
+) -> tuple[int, ...] | None:
+    """Return the shape that a variable will have, if it is known before it has a value."""
+    if name not in open_shapes:
+        return targets[name].shape
+    return None if fate.stored is None else fate.stored.shape
 
 
 def _variables_of(target: tf.Graph | Iterable[Any] | None) -> dict[str, Any]:
@@ -269,7 +283,7 @@ class _Maker:
             common = tuple(map(min, stored.shape, shape))
             return _Fate(
                 "overlap",
-                f"{reason}; {difference}: {common} copied, the rest fresh",
+                f"{reason}; {difference}: {common} copied{'' if common == shape else ', the rest fresh'}",
                 stored,
                 source,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,17 +12,18 @@ from toolkit.errors import ModelError, PublishError
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.verify import check_bundle
 from toolkit.formats.bundle.writer import renumber
+from toolkit.graph.failures import as_system_error, reason
 from toolkit.graph.variables import by_name, dtype_of, shape_of
 
 
 def save(
     session: tf.compat.v1.Session,
-    prefix: str,
+    prefix: str | os.PathLike[str],
     *,
     checksums: Mapping[str, int | None] | None = None,
     force: bool = False,
     sync: bool = True,
-) -> None:
+) -> str:
     """Save all global variables, and the graph as `.meta`, under `prefix`; the state file is not touched.
 
     The Saver writes to a staged prefix. What it wrote is read again and compared with what the graph
@@ -34,26 +36,32 @@ def save(
         force: Replace the checkpoint there.
         sync: Make it survive a power loss.
 
+    Returns:
+        `prefix`, as a Saver does.
+
     Raises:
         PublishError: `prefix` exists, or the system refuses something.
         UsageError: `prefix` cannot be one.
         ModelError: A variable has no value.
         MismatchError, FormatError: What was written is not what was meant.
     """
+    prefix = os.fspath(prefix)
     graph = session.graph
     variables = by_name(graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES))
     known = checksums or {}
 
     def write(staged: str, num_shards: int) -> None:
-        with graph.as_default():
-            saver = tf.compat.v1.train.Saver(variables)
+        saver = saver_of(graph, variables)
         try:
             saver.save(session, staged, write_state=False)
         except tf.errors.FailedPreconditionError as error:
-            raise ModelError(f"a variable has no value: {error.message}") from error
+            raise ModelError(
+                f"a variable has no value: {reason(error)}", hint="initialize or restore it first"
+            ) from error
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
-            raise PublishError(f"{prefix}: not written: {reason}", path=prefix) from error
+            if system_error := as_system_error(error, prefix):
+                raise system_error from error
+            raise PublishError(f"{prefix}: not written: {reason(error)}", path=prefix) from error
         if num_shards > 1:
             renumber(staged, num_shards)
 
@@ -64,7 +72,28 @@ def save(
         }
         check_bundle(staged, expected)
 
-    publish_bundle(os.fspath(prefix), write, check=check, force=force, sync=sync)
+    publish_bundle(prefix, write, check=check, force=force, sync=sync)
+    return prefix
+
+
+def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Saver:
+    """Return the Saver of these variables by key: one for all times, since each adds ops to the graph.
+
+    Raises:
+        ModelError: There is none yet, and the graph is finalized.
+    """
+    keeper = next(iter(keys.values()))  # a variable lives as long as its graph, which takes no attributes
+    savers: dict[Any, tf.compat.v1.train.Saver] = vars(keeper).setdefault("_checkpoint_toolkit_savers", {})
+    known = tuple((key, variable.op.name) for key, variable in keys.items())
+    if known not in savers:
+        if graph.finalized:
+            raise ModelError(
+                "the graph is finalized, and a Saver would have to add its ops",
+                hint="save once before finalizing it",
+            )
+        with graph.as_default(), tf.device(None), tf.control_dependencies(None):
+            savers[known] = tf.compat.v1.train.Saver(dict(keys), max_to_keep=0)
+    return savers[known]
 
 
 def session_shape(session: tf.compat.v1.Session, variable: object) -> tuple[int, ...]:

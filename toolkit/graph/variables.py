@@ -76,6 +76,11 @@ def by_name(variables: Iterable[Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for variable in variables:
+        if not isinstance(variable, tf.Variable):
+            raise ModelError(
+                f"{variable!r}: among the graph's variables, but none",
+                hint="take it out of the collection GLOBAL_VARIABLES",
+            )
         name = variable.op.name
         if variable._get_save_slice_info() is not None:
             raise ModelError(
@@ -83,7 +88,10 @@ def by_name(variables: Iterable[Any]) -> dict[str, Any]:
                 hint="build the model without a partitioner",
             )
         if found.setdefault(name, variable) is not variable:
-            raise ModelError(f"{name}: two variables of the graph have this name")
+            raise ModelError(
+                f"{name}: two variables of the graph have this name",
+                hint="give each a scope of its own",
+            )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.formats.opening import as_checkpoint
 from toolkit.roles import Kind, Role, assign
-from toolkit.selection import select
+from toolkit.selection import listed, select
 
 Sort = Literal["name", "bytes", "order"]
 KINDS: tuple[Kind, ...] = ("weight", "slot", "moving_average", "counter", "metadata")
@@ -84,16 +86,16 @@ class Summary:
 
 
 def inspect(
-    checkpoint: Checkpoint,
-    patterns: Iterable[str] = (),
+    checkpoint: Checkpoint | str | os.PathLike[str],
+    patterns: str | Iterable[str] = (),
     *,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     sort: Sort = "name",
 ) -> Summary:
     """Return what is in `checkpoint`. Nothing but its index is read.
 
     Args:
-        checkpoint: An open checkpoint.
+        checkpoint: Open, or its path.
         patterns: Which variables; slots come along with theirs. Without any, all.
         exclude: Which to leave out.
         sort: By `name`; by `bytes`, the largest first; or in the `order` of their bytes in the files.
@@ -102,10 +104,13 @@ def inspect(
         VariableNotFoundError: A pattern matches nothing.
         UsageError: A pattern cannot be read.
         FormatError: The index breaks a rule.
+        TruncatedError: A data file is too short for what the index says is in it.
     """
+    checkpoint = as_checkpoint(checkpoint)
     everything = checkpoint.variables()
+    checkpoint.check_files()
     roles = assign(everything)
-    patterns, exclude = list(patterns), list(exclude)
+    patterns, exclude = listed(patterns), listed(exclude)
     if patterns or exclude:
         chosen = select(roles, patterns, exclude, where=checkpoint.path, follow=True)
         variables = [everything[name] for name in chosen]

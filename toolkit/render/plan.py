@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections import Counter
 
 from toolkit.plan import Plan, aligned
@@ -20,6 +21,8 @@ _STYLES = {
 _TOO_MANY_FOR_RICH = 2000
 """Rich takes half a millisecond a row."""
 _MAX_UNUSED = 10
+_LEAST_ROOM = 24
+"""Columns for a name, or for a line of a reason, however narrow the terminal."""
 
 
 def table(plan: Plan, *, width: int | None = None, color: bool = False, every_row: bool = False) -> str:
@@ -27,9 +30,10 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
 
     Args:
         plan: What to show.
-        width: Columns of the terminal, to which cells are shortened; `None` shows them whole.
+        width: Columns of the terminal, to which names are shortened; `None` shows them whole, and every
+            unused name.
         color: Whether to use the terminal's colours.
-        every_row: List each variable that is kept, which are counted otherwise, and each unused name.
+        every_row: List each variable that is kept, too, which are counted otherwise.
     """
     rows = plan.rows()
     counted = []
@@ -38,32 +42,45 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
         rows = [row for row in rows if row[0] != "keep"]
         counted = [f"keep  {count(n, 'variable')}, {why}" for why, n in kept.items()]
     if width is None or len(rows) > _TOO_MANY_FOR_RICH:
-        lines = aligned(rows)
+        lines = aligned(rows) if rows else []
     else:
         lines = [_fitted(rows, width, color)] if rows else []
     unused = plan.unused_rows()
-    if len(unused) > _MAX_UNUSED and not every_row:
+    if len(unused) > _MAX_UNUSED and width is not None:
         more = len(unused) - _MAX_UNUSED
         unused = [*unused[:_MAX_UNUSED], f"and {more} more unused (--no-truncate shows all)"]
-    seed = "" if plan.seed is None else f"; seed {plan.seed}"
-    return "\n".join([*lines, *counted, *unused, plan.summary() + seed])
+    return "\n".join([*lines, *counted, *unused, plan.summary()])
 
 
 def _fitted(rows: list[tuple[str, ...]], width: int, color: bool) -> str:
-    """Return rows in `width` columns: names shortened in their middle, reasons broken into lines."""
+    """Return rows in `width` columns: one line each if all fit, else each reason on lines of its own."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    room = (width, max(width * 2 // 5, 16), width, max(width // 5, 12))
-    cells = [(*map(shorten, row, room), row[-1]) for row in rows]
-    grid = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    for _ in room:
-        grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold", min_width=20)
-    for row in cells:
-        grid.add_row(Text(row[0], _STYLES.get(row[0], "")), *map(Text, row[1:]))
+    lines = aligned(rows)
+    if max(map(len, lines)) > width:
+        lines = _stacked(rows, width)
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False)
-    console.print(grid)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    for line in lines:
+        text = Text(line)
+        action = line.partition(" ")[0]
+        if style := _STYLES.get(action):
+            text.stylize(style, 0, len(action))
+        console.print(text, soft_wrap=True)
+    return out.getvalue().rstrip("\n")
+
+
+def _stacked(rows: list[tuple[str, ...]], width: int) -> list[str]:
+    """Return rows with the reason below what it is for: nothing of it is left out."""
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lead = " " * (widths[0] + 2)
+    room = max(width - len(lead), _LEAST_ROOM)
+    widths[1] = min(widths[1], max(room - widths[2] - 2, _LEAST_ROOM))
+    lines = []
+    for action, name, what, source, reason in rows:
+        cells = (action, shorten(name, widths[1]), what)
+        lines.append("  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True)).rstrip())
+        text = f"{source}: {reason}" if source else reason
+        lines += textwrap.wrap(text, room, initial_indent=lead, subsequent_indent=lead)
+    return lines

@@ -21,7 +21,7 @@ def bar(stream: TextIO, num_bytes: int) -> Iterator[Callable[[int], None]]:
     Yields:
         What is to be told the number of bytes that are done, each time some more are.
     """
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=stream), transient=True) as shown:
         task = shown.add_task("", total=num_bytes)
 

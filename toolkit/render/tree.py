@@ -9,6 +9,9 @@ from toolkit.look.inspect import Summary
 from toolkit.names import printable
 from toolkit.render.units import count, size
 
+_MAX_DEPTH = 100
+"""A tree takes the square of its depth in characters, and names may have any number of segments."""
+
 
 @dataclass
 class _Scope:
@@ -24,8 +27,9 @@ def tree(summary: Summary, *, depth: int | None = None) -> str:
 
     Args:
         summary: What to show.
-        depth: Levels of scopes to show; what lies deeper is counted. `None` shows all.
+        depth: Levels of scopes to show; what lies deeper is counted. `None` shows all but absurd ones.
     """
+    depth = min(_MAX_DEPTH, _MAX_DEPTH if depth is None else depth)
     root = _Scope()
     for variable in summary.variables:
         *scopes, leaf = variable.name.split("/")
@@ -55,7 +59,7 @@ def _children(
     if depth is not None and level > depth:
         return []
     nodes: list[tuple[str, _Scope | Variable]] = sorted(
-        [*scope.scopes.items(), *scope.variables], key=lambda item: item[0]
+        [*scope.variables, *scope.scopes.items()], key=lambda item: item[0]
     )
     last = len(nodes) - 1
     return [

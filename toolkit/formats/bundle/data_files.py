@@ -48,11 +48,18 @@ class DataFiles:
             try:
                 self._noted.append(identity_of(stat_file(path)))
             except ReadError:
+                if os.path.exists(path):
+                    raise
                 missing.append(path)
                 if len(missing) == _MAX_NAMED:
                     break
         if missing:
             raise self._missing(missing)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all data files together, when the index was read."""
+        return sum(size for _, _, size, _ in self._noted)
 
     def path(self, shard: int) -> str:
         """Return the path of a data file."""

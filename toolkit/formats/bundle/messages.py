@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from toolkit import checksum, dtypes
@@ -125,7 +125,10 @@ class EntryDecoder:
         """
         if len(value) > _SHORTEST:
             head = value[: value[3] + 4]
-            decoded = _decode_head(head)
+            try:
+                decoded = _decode_head(head)
+            except (IndexError, CodingError):
+                decoded = None  # what is wrong with it, `decode_entry` says
             if decoded is not None:
                 dtype, shape, nbytes, tail = decoded
                 spec, _ = self._heads.setdefault(head, (TensorSpec(dtype, shape, nbytes), tail))
@@ -203,7 +206,7 @@ def _decode_head(head: bytes) -> tuple[DType, tuple[int, ...], int, bytes] | Non
         shape.append(size)
         position = end
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes > _MAX_INT64 or len(shape) > MAX_DIMENSIONS:
+    if _extent(shape) * dtype.itemsize > _MAX_INT64 or len(shape) > MAX_DIMENSIONS:
         return None
     return dtype, tuple(shape), nbytes, _varint_field(5, nbytes) + b"\x35"
 
@@ -222,7 +225,7 @@ def _decode_any(value: bytes) -> Entry:
     if any(size < 0 for size in shape):
         raise MessageError(f"shape: expected sizes of 0 or more, got {shape}")
     num_elements = math.prod(shape)
-    if num_elements * (dtype.itemsize or 1) > _MAX_INT64:
+    if _extent(shape) * (dtype.itemsize or 1) > _MAX_INT64:
         raise MessageError(f"shape: expected less than 2**63 bytes, got {shape} of {dtype}")
     crc = checksum.unmask(message.crc32c)
     if message.slices:
@@ -237,6 +240,11 @@ def _decode_any(value: bytes) -> Entry:
             f"size: expected {num_elements * dtype.itemsize} bytes for {dtype} {shape}, got {message.size}"
         )
     return Entry(dtype, shape, message.size, message.shard_id, message.offset, crc)
+
+
+def _extent(shape: Sequence[int]) -> int:
+    """Return the product of the dimensions that are not 0: a 0 must not hide what no array can have."""
+    return math.prod(size for size in shape if size)
 
 
 def _varint_field(number: int, value: int) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from toolkit.errors import PublishError, UsageError
 from toolkit.formats.bundle import naming
-from toolkit.publish import Publication, exists
+from toolkit.publish import Publication, exists, refuse_destination
 
 
 def publish_bundle(
@@ -34,7 +34,7 @@ def publish_bundle(
         UsageError: `prefix` cannot be one.
         PublishError: It exists, or the system refuses something. What was there before is there still.
     """
-    _check_prefix(prefix)
+    refuse_prefix(prefix, force=force)
     base = os.path.basename(prefix)
     meta = prefix + naming.META
     with Publication(naming.index_file(prefix), force=force, sync=sync) as publication:
@@ -44,17 +44,23 @@ def publish_bundle(
             replaced.append(meta)
         if replaced and not force:
             raise exists(replaced[0])
+        publication.replaces(replaced)
         num_shards = min(set(range(1, len(existing) + 2)) - set(existing))
         write(publication.staged(base), num_shards)
         writes_meta = os.path.lexists(publication.staged(base + naming.META))
         publication.publish(
             check=lambda: check(publication.staged(base)),
             accompanying=[base + naming.META] if writes_meta else [],
-            replaced=[path for path in replaced if path != meta or not writes_meta],
         )
 
 
-def _check_prefix(prefix: str) -> None:
+def refuse_prefix(prefix: str, *, force: bool = False) -> None:
+    """Raise if nothing can be written under `prefix`, as far as that can be told beforehand.
+
+    Raises:
+        UsageError: `prefix` cannot be one.
+        PublishError: Its directory does not exist; or, without `force`, there is a checkpoint.
+    """
     owner = naming.prefix_of(prefix)
     if owner is not None:
         raise UsageError(
@@ -67,3 +73,4 @@ def _check_prefix(prefix: str) -> None:
         )
     if os.path.lexists(prefix):
         raise PublishError(f"{prefix}: a file of this name exists", path=prefix, hint="choose another prefix")
+    refuse_destination(naming.index_file(prefix), force=force)

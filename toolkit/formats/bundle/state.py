@@ -53,7 +53,7 @@ def read_state(directory: str) -> State | None:
     try:
         text = file.read(0, file.size).decode("utf-8")
         message = text_format.Parse(text, message_class("CheckpointState")(), allow_unknown_field=True)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(
             f"not a checkpoint state file: {error}",
             path=path,

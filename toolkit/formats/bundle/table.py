@@ -32,6 +32,9 @@ PLAIN, SNAPPY = 0, 1
 _SNAPPY_MAX_RATIO = 22
 """A snappy copy gives at most 64 bytes for 3, so a block cannot grow by more."""
 
+_KEYS_MAX_RATIO = 64
+"""Every 16th key is written whole, so that those of a block cannot be much more than 16 times as long."""
+
 
 class BlockHandle(NamedTuple):
     """Where a block lies: `offset` and `size` in bytes, trailer excluded."""
@@ -184,6 +187,7 @@ class Table:
         key = b""
         last: bytes | None = None
         position = 0
+        room = len(block) * _KEYS_MAX_RATIO
         try:
             while position < end:
                 shared = block[position]
@@ -203,6 +207,10 @@ class Table:
                 if last is not None and key <= last:
                     raise self._bad_order(handle, last, key)
                 last = key
+                room -= len(key)
+                if room < 0:
+                    limit = f"at most {len(block) * _KEYS_MAX_RATIO} bytes"
+                    raise self._bad(handle, "keys all together", limit, "more")
                 append((key, block[middle:position]))
         except (CodingError, IndexError):
             raise self._bad(handle, "an entry", f"an end at {end}", "none") from None

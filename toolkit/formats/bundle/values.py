@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import Place, Variable
+from toolkit.checkpoint import NOWHERE, Place, Variable
 from toolkit.errors import ChecksumError, FormatError, UnsupportedError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.data_files import DataFiles
@@ -14,6 +14,9 @@ from toolkit.formats.bundle.messages import MessageError, decode_entry
 
 if TYPE_CHECKING:
     import numpy as np
+
+_MAX_DIMENSIONS = 64
+"""Of a NumPy array."""
 
 
 class BundleValues:
@@ -88,6 +91,14 @@ class BundleValues:
         else:
             computed = checksum.crc32c(raw) if verify else 0
             values = raw.view(variable.dtype.numpy)
+        if len(variable.shape) > _MAX_DIMENSIONS:
+            raise UnsupportedError(
+                f"{variable.name!r}: dimensions of an array",
+                path=self._data.index,
+                expected=f"at most {_MAX_DIMENSIONS}",
+                found=len(variable.shape),
+                hint="its bytes are read with Variable.chunks",
+            )
         if verify:
             self._compare(variable, place, computed)
         return values.reshape(variable.shape)
@@ -107,6 +118,13 @@ class BundleValues:
             raise UnsupportedError(
                 f"{variable.name!r} is of dtype {variable.dtype}, which has no plain values",
                 path=self._data.index,
+            )
+        if variable.dtype.kind == "string" and variable.num_elements > variable.nbytes:
+            raise FormatError(
+                f"strings of {variable.name!r}",
+                path=self._data.index,
+                expected=f"{variable.num_elements} bytes or more",
+                found=variable.nbytes,
             )
 
     def _compare(self, variable: Variable, place: Place, computed: int) -> None:
@@ -135,7 +153,7 @@ class SlicedValues:
 
     def place(self, variable: Variable) -> Place:
         """Return a place that says nothing: each slice has its own."""
-        return Place(-1, 0, None)
+        return NOWHERE
 
     def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
         """Refuse: slices are not assembled."""
