@@ -194,5 +194,12 @@ def test_numbers_for_people():
     ]  # fmt: skip
     assert count(1, "scope") == "1 scope"
     assert count(20_000, "variable") == "20,000 variables"
-    assert shorten("abcdefghij", 7) == "ab…ghij"
-    assert shorten("short", 7) == "short"
+    assert shorten(["abcdefghij"], 7) == ["ab…ghij"]
+    assert shorten(["short"], 7) == ["short"]
+
+
+def test_names_are_shortened_so_that_they_can_be_told_apart():
+    names = [f"transformer/body/layer_{i}/attention/kernel" for i in range(3)]
+    assert shorten(names, 24) == [f"…ayer_{i}/attention/kernel" for i in range(3)]
+    names = [f"{side}coder/body/layer/attention/kernel" for side in ("en", "de")]
+    assert shorten(names, 20) == ["encode…ention/kernel", "decode…ention/kernel"]

@@ -6,8 +6,6 @@ import errno
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ import pytest
 
 from tests.conftest import contents, names_in, write_bundle
 from toolkit import CheckpointError, PublishError, ReadError, UsageError, open_checkpoint, staging
-from toolkit.formats.bundle.naming import data_file, index_file
+from toolkit.formats.bundle.naming import index_file
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.writer import BundleWriter
 from toolkit.publish import Publication
@@ -264,54 +262,6 @@ def test_everything_is_synced_before_its_name_is_given(tmp_path, monkeypatch, sy
     folder = ("fsync", tmp_path.name)
     assert sorted(order[:2]) == [("fsync", "m.data-00000-of-00001"), ("fsync", "m.index")]
     assert order[2:] == [placed[0], folder, placed[1], folder, folder]
-
-
-def killed_at(prefix: Path, call: str, turn: int, *, force: bool) -> bool:
-    """Publish in a process that is killed at the `turn`-th `call`; return whether it was."""
-    script = f"""
-import os, sys
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from tests.test_publish import put
-real, calls = os.{call}, iter(range(1000))
-def killing(*arguments, **keywords):
-    if next(calls) == {turn}:
-        os.kill(os.getpid(), 9)
-    return real(*arguments, **keywords)
-os.{call} = killing
-put({str(prefix)!r}, 2, force={force}, meta=b"new")
-"""
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
-    assert done.returncode in (0, -9), done.stderr.decode()
-    return done.returncode == -9
-
-
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("call", ["link", "fsync", "unlink", "replace"])
-def test_a_killed_writer_leaves_old_or_new_and_the_next_one_cleans_up(tmp_path, call, force):
-    for turn in range(100):
-        folder = tmp_path / f"{call}{turn}"
-        folder.mkdir()
-        if force:
-            put(folder / "m", 1, meta=b"old")
-        killed = killed_at(folder / "m", call, turn, force=force)
-        value = value_of(folder / "m")
-        assert value == 2 or (killed and value == (1 if force else None))
-        put(folder / "next", 5)  # whoever writes to the same place next
-        found = names_in(folder)
-        assert not any(name.startswith(".ckpt") for name in found)
-        value = value_of(folder / "m")
-        num_shards = 2 if force and value == 2 else 1
-        files = [data_file("m", i, num_shards) for i in range(num_shards)] + ["m.index", "m.meta"]
-        assert [name for name in found if name.startswith("m.")] == (sorted(files) if value else [])
-        if value == 2:
-            assert (folder / "m.meta").read_bytes() == b"new"
-        elif force:
-            assert (folder / "m.meta").read_bytes() == b"old"
-        put(folder / "m", 7, force=value is not None)
-        assert value_of(folder / "m") == 7
-        if not killed:
-            return
-    raise AssertionError("it is killed again and again")
 
 
 def test_what_a_living_writer_stages_is_left_alone(tmp_path):

@@ -159,7 +159,7 @@ def _refuse_absent(path: str) -> NoReturn:
     hint = "no checkpoint lies in that directory"
     if os.path.isdir(directory or "."):
         beside = _prefixes_in(directory or ".")
-        folders = [entry.name for entry in os.scandir(directory or ".") if entry.is_dir()]
+        folders = _folders_in(directory or ".")
         near = [name for name in beside if name.startswith(base)]
         near = near or sorted(names.nearest(base, [*beside, *folders])) or beside
         if near:
@@ -167,6 +167,13 @@ def _refuse_absent(path: str) -> NoReturn:
     else:
         hint = f"the directory {directory} does not exist"
     raise ReadError(f"{path}: no such file or checkpoint", path=path, hint=hint)
+
+
+def _folders_in(directory: str) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(directory) if entry.is_dir()]
+    except OSError:
+        return []
 
 
 def _listed(paths: list[str]) -> str:

@@ -51,7 +51,7 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
     name_width = max(map(len, titles + names), default=0)
     if width is not None and name_width + 2 + layout.width > width:
         name_width = max(width - 2 - layout.width, _MIN_NAME_WIDTH)
-        names = [shorten(name, name_width) for name in names]
+        names = shorten(names, name_width)
     sections: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
     for v, name, key in zip(variables, names, keys, strict=True):
         sections[summary.roles[v.name].kind].append(name.ljust(name_width) + suffixes[key])

@@ -78,8 +78,9 @@ def _stacked(rows: list[tuple[str, ...]], width: int) -> list[str]:
     room = max(width - len(lead), _LEAST_ROOM)
     widths[1] = min(widths[1], max(room - widths[2] - 2, _LEAST_ROOM))
     lines = []
-    for action, name, what, source, reason in rows:
-        cells = (action, shorten(name, widths[1]), what)
+    names = shorten([row[1] for row in rows], widths[1])
+    for (action, _, what, source, reason), name in zip(rows, names, strict=True):
+        cells = (action, name, what)
         lines.append("  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True)).rstrip())
         text = f"{source}: {reason}" if source else reason
         lines += textwrap.wrap(text, room, initial_indent=lead, subsequent_indent=lead)

@@ -83,13 +83,11 @@ class DataFiles:
             )
         file = self._files.get(shard)
         if file is None:
+            if not os.path.exists(self.path(shard)):
+                raise self._changed(shard)
             file = ReadFile(self.path(shard))
             if file.identity() != self._noted[shard]:
-                raise ReadError(
-                    f"{file.path}: changed after the index was read",
-                    path=file.path,
-                    hint="another program saves here: open the checkpoint again",
-                )
+                raise self._changed(shard)
             if file.size < _POINTER_BYTES and identify(file) is LFS_POINTER:
                 raise FormatError(LFS_POINTER.what, path=file.path, hint=LFS_POINTER.hint)
             self._files[shard] = file
@@ -119,6 +117,13 @@ class DataFiles:
             file.close()
         self._files.clear()
         self._maps.clear()
+
+    def _changed(self, shard: int) -> ReadError:
+        return ReadError(
+            f"{self.path(shard)}: changed after the index was read",
+            path=self.path(shard),
+            hint="another program saves here: open the checkpoint again",
+        )
 
     def _missing(self, paths: list[str]) -> ReadError:
         names = ", ".join(os.path.basename(path) for path in paths)
