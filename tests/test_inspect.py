@@ -202,4 +202,4 @@ def test_names_are_shortened_so_that_they_can_be_told_apart():
     names = [f"transformer/body/layer_{i}/attention/kernel" for i in range(3)]
     assert shorten(names, 24) == [f"…ayer_{i}/attention/kernel" for i in range(3)]
     names = [f"{side}coder/body/layer/attention/kernel" for side in ("en", "de")]
-    assert shorten(names, 20) == ["encode…ention/kernel", "decode…ention/kernel"]
+    assert shorten(names, 20) == ["encoder…ntion/kernel", "decoder…ntion/kernel"]
