@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from toolkit.cli.app import main
+from toolkit.formats.bundle.table_builder import TableBuilder
 from toolkit.formats.bundle.writer import BundleWriter
 
 settings.register_profile("fixed", derandomize=True, deadline=None)  # a run is the same everywhere
@@ -50,6 +51,15 @@ def write_bundle(prefix: Path | str, content: Mapping[str, np.ndarray]) -> str:
             writer.add(name, np.asarray(values))
         writer.finish()
     return str(prefix)
+
+
+def write_table(path: Path | str, entries: Mapping[bytes, bytes]) -> None:
+    """Write a table of these keys and values."""
+    with open(path, "wb") as file:
+        builder = TableBuilder(file)
+        for key, value in sorted(entries.items()):
+            builder.add(key, value)
+        builder.finish()
 
 
 @pytest.fixture

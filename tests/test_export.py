@@ -19,7 +19,8 @@ from tests.conftest import VALID, names_in, write_bundle
 from tests.strategies import BITS, PLAIN, plain_values
 from toolkit import MismatchError, PublishError, UsageError, dtypes, export, open_checkpoint, plan_export
 from toolkit.checkpoint import regroup
-from toolkit.formats import hdf5, hdf5_types
+from toolkit.formats.blocks import block_shape, regions
+from toolkit.formats.hdf5 import types as hdf5_types
 from toolkit.names import from_path
 
 ROOT = Path(__file__).parents[1]
@@ -259,9 +260,9 @@ def test_any_values_come_back(case):
 
 @given(st.lists(st.integers(0, 7), max_size=4).map(tuple), st.integers(1, 8), st.integers(1, 300))
 def test_regions_are_the_whole_in_order_and_in_bounds(shape, itemsize, max_bytes):
-    slab = hdf5._slab(shape, itemsize, max_bytes)
+    slab = block_shape(shape, itemsize, max_bytes)
     numbers = np.arange(int(np.prod(shape))).reshape(shape)
-    seen = [numbers[region].reshape(-1) for region in hdf5._regions(shape, slab)]
+    seen = [numbers[region].reshape(-1) for region in regions(shape, slab)]
     assert np.concatenate([np.zeros(0, int), *seen]).tolist() == list(range(numbers.size))
     assert all(part.size * itemsize <= max(max_bytes, itemsize) for part in seen)
 

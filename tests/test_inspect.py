@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import VALID, write_bundle
 from toolkit import inspect, open_checkpoint
+from toolkit.formats.bundle.schema import message_class
 from toolkit.render.listing import listing
 from toolkit.render.units import count, shorten, size
 
@@ -203,3 +204,93 @@ def test_names_are_shortened_so_that_they_can_be_told_apart():
     assert shorten(names, 24) == [f"…ayer_{i}/attention/kernel" for i in range(3)]
     names = [f"{side}coder/body/layer/attention/kernel" for side in ("en", "de")]
     assert shorten(names, 20) == ["encoder…ntion/kernel", "decoder…ntion/kernel"]
+
+
+OBJECT_GRAPH_KEYS = {
+    "net/w/.ATTRIBUTES/VARIABLE_VALUE": ("dense/kernel", np.ones((2, 3), "f")),
+    "net/w/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE": ("dense/kernel/m", np.zeros((2, 3), "f")),
+    "opt/iter/.ATTRIBUTES/VARIABLE_VALUE": ("opt/iter", np.array(3)),
+}
+
+
+@pytest.fixture
+def object_based(tmp_path):
+    """A checkpoint of a network `net` with a variable, and an optimizer that keeps a slot of it."""
+    graph = message_class("TrackableObjectGraph")()
+    root, net, opt, *values = [graph.nodes.add() for _ in range(6)]
+    root.children.add(node_id=1, local_name="net")
+    root.children.add(node_id=2, local_name="opt")
+    net.children.add(node_id=3, local_name="w")
+    net.children.add(node_id=1, local_name="itself")
+    opt.children.add(node_id=5, local_name="iter")
+    opt.slot_variables.add(original_variable_node_id=3, slot_name="m", slot_variable_node_id=4)
+    content = {}
+    for node, (key, (full_name, value)) in zip(values, OBJECT_GRAPH_KEYS.items(), strict=True):
+        node.attributes.add(name="VARIABLE_VALUE", full_name=full_name, checkpoint_key=key)
+        content[key] = value
+    content["_CHECKPOINTABLE_OBJECT_GRAPH"] = np.array(graph.SerializeToString(), object)
+    return write_bundle(tmp_path / "m", content)
+
+
+def test_an_object_based_checkpoint_shows_readable_names(ckpt, object_based):
+    out = ckpt("inspect", object_based).out
+    assert "\ndense/kernel    " in out
+    assert "\ndense/kernel/m  " in out
+    assert ".ATTRIBUTES" not in out
+    long = ckpt("inspect", object_based, "-l").out
+    assert "net/w/.ATTRIBUTES/VARIABLE_VALUE" in long
+    document = json.loads(ckpt("inspect", object_based, "--json").out)
+    by_name = {variable["name"]: variable for variable in document["variables"]}
+    slot = by_name["net/w/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE"]
+    assert (slot["path"], slot["role"]) == ("dense/kernel/m", "slot")
+    assert slot["of"] == "net/w/.ATTRIBUTES/VARIABLE_VALUE"
+    assert by_name["_CHECKPOINTABLE_OBJECT_GRAPH"]["role"] == "metadata"
+    assert "path" not in by_name["_CHECKPOINTABLE_OBJECT_GRAPH"]
+
+
+@pytest.mark.parametrize("pattern", ["dense", "dense/kernel", "net", "**/kernel", "re:^dense/kernel$"])
+def test_patterns_mean_both_names(ckpt, object_based, pattern):
+    document = json.loads(ckpt("inspect", object_based, pattern, "--json").out)
+    assert {v["path"] for v in document["variables"]} == {"dense/kernel", "dense/kernel/m"}
+
+
+@pytest.mark.parametrize("node", [-1, 6, 2**31 - 1])
+def test_an_object_graph_with_bad_numbers_is_one_clear_error(ckpt, tmp_path, node):
+    graph = message_class("TrackableObjectGraph")()
+    graph.nodes.add().children.add(node_id=node, local_name="x")
+    prefix = write_bundle(
+        tmp_path / "m", {"_CHECKPOINTABLE_OBJECT_GRAPH": np.array(graph.SerializeToString(), object)}
+    )
+    ran = ckpt("inspect", prefix)
+    assert ran.code == 2
+    assert "object graph: node 0: refers to a node that does not exist" in ran.err
+
+
+def test_an_object_graph_of_a_long_chain_needs_no_recursion(tmp_path):
+    graph = message_class("TrackableObjectGraph")()
+    for i in range(50_000):
+        graph.nodes.add().children.add(node_id=i + 1, local_name="x")
+    graph.nodes.add().attributes.add(name="VARIABLE_VALUE", checkpoint_key="k")
+    prefix = write_bundle(
+        tmp_path / "m",
+        {"k": np.ones(1, "f"), "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(graph.SerializeToString(), object)},
+    )
+    with open_checkpoint(prefix) as checkpoint:
+        assert checkpoint.paths()["k"].count("/") == 49_999
+
+
+def test_a_partitioned_variable_has_its_slices_in_json(ckpt, tmp_path):
+    from tests.test_slices import GRID, sliced
+
+    document = json.loads(ckpt("inspect", sliced(tmp_path / "m", GRID), "--json").out)
+    (variable,) = document["variables"]
+    assert (variable["shard"], variable["offset"], variable["crc32c"]) == (None, None, None)
+    assert [(s["start"], s["shape"]) for s in variable["slices"]][:2] == [([0, 0], [3, 1]), ([0, 1], [3, 1])]
+    assert "4 slices" in ckpt("inspect", tmp_path / "m", "-l").out
+
+
+def test_the_tree_of_an_object_based_checkpoint_is_that_of_its_objects(ckpt, object_based):
+    lines = ckpt("inspect", object_based, "--tree").out.splitlines()[1:]
+    assert [line.partition("─ ")[2].split("  ")[0] for line in lines] == [
+        "_CHECKPOINTABLE_OBJECT_GRAPH", "net/", "w", "opt/", "iter", "m of net.w",
+    ]  # fmt: skip

@@ -9,14 +9,14 @@ from toolkit.formats.bundle.messages import (
     Entry,
     EntryDecoder,
     Header,
-    MessageError,
     SlicedSpec,
     decode_entry,
     decode_header,
     encode_entry,
     encode_header,
-    message_class,
 )
+from toolkit.formats.bundle.schema import MessageError, message_class
+from toolkit.formats.bundle.slices import TensorSlice
 
 F32 = dtypes.BY_NAME["float32"]
 INT64 = st.integers(0, 2**63 - 1)
@@ -126,7 +126,7 @@ def test_a_partitioned_variable_is_told():
     entry.shape.dim.add().size = 6
     extent = entry.slices.add().extent.add()
     extent.start, extent.length = 3, 3
-    assert decode_entry(entry.SerializeToString()).sliced
+    assert decode_entry(entry.SerializeToString()).slices == (TensorSlice((3,), (3,)),)
     for spec in EntryDecoder().describe_all([entry.SerializeToString()] * 2):
         assert type(spec) is SlicedSpec
         assert (spec.dtype, spec.shape, spec.nbytes) == (F32, (6,), 24)

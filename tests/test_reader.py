@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import VALID, write_bundle
+from tests.conftest import VALID, write_bundle, write_table
 from toolkit import (
     Checkpoint,
     ChecksumError,
@@ -23,8 +23,9 @@ from toolkit import (
     open_checkpoint,
 )
 from toolkit.formats.bundle import messages, table_builder
-from toolkit.formats.bundle.messages import Entry, encode_entry, message_class
+from toolkit.formats.bundle.messages import Entry, encode_entry
 from toolkit.formats.bundle.reader import BundleCheckpoint
+from toolkit.formats.bundle.schema import message_class
 from toolkit.formats.bundle.table_builder import TableBuilder
 from toolkit.formats.file import ReadFile
 
@@ -53,12 +54,7 @@ def bytes_read(monkeypatch):
 
 def write_index(prefix: Path, entries: dict[bytes, bytes], header: bytes = messages.encode_header(1)) -> str:
     """Write an index of these very entries, and a data file of 100 bytes."""
-    with Path(f"{prefix}.index").open("wb") as file:
-        builder = TableBuilder(file)
-        builder.add(b"", header)
-        for key, value in sorted(entries.items()):
-            builder.add(key, value)
-        builder.finish()
+    write_table(f"{prefix}.index", {b"": header, **entries})
     Path(f"{prefix}.data-00000-of-00001").write_bytes(bytes(range(100)))
     return str(prefix)
 
@@ -297,22 +293,6 @@ def test_other_dtypes_are_listed_but_have_no_values(tmp_path):
                 list(checkpoint[name].chunks())
 
 
-def test_a_partitioned_variable_is_listed_under_its_name_alone(tmp_path):
-    message = message_class("BundleEntryProto")()
-    message.ParseFromString(entry(dtype=1, dims=[6, 2]))
-    message.slices.add().extent.add().length = 3
-    prefix = write_index(
-        tmp_path / "m", {b"w": message.SerializeToString(), b"\0\x01w\0\1\2": entry(dtype=1, dims=[3, 2], size=24)}
-    )  # fmt: skip
-    with open_checkpoint(prefix) as checkpoint:
-        assert list(checkpoint) == ["w"]
-        assert checkpoint["w"].shape == (6, 2)
-        assert checkpoint["w"].crc32c is None
-        for read in (lambda v: v.read(), lambda v: list(v.chunks())):
-            with pytest.raises(UnsupportedError, match="partitioned variable, stored in slices"):
-                read(checkpoint["w"])
-
-
 F32 = Entry(messages.dtypes.BY_NAME["float32"], (2,), 8, 0, 0, 0)
 
 
@@ -354,7 +334,6 @@ def header(**fields) -> bytes:
     ("value", "message"),
     [
         (header(num_shards=0), "header: number of data files: expected 1 or more, got 0"),
-        (header(endianness=1), "byte order: expected little endian, got big"),
         (header(min_consumer=2), "version of the format: expected at most 1, got 2"),
         (b"\xff\xff", "header: not a BundleHeaderProto"),
     ],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from toolkit import names
 from toolkit.dtypes import DType
 from toolkit.errors import VariableNotFoundError
+from toolkit.roles import Role, assign
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,24 +39,42 @@ NOWHERE = Place(-1, 0, None)
 """The place of a variable whose values do not lie in a file as they are."""
 
 
-class TensorSource(Protocol):
+class Slice(NamedTuple):
+    """A part of a partitioned variable.
+
+    Attributes:
+        start: Where it begins in the whole, an index for each dimension.
+        variable: The part, with its own shape, to be read like any variable.
+    """
+
+    start: tuple[int, ...]
+    variable: Variable
+
+
+class TensorSource(ABC):
     """Where the values of variables come from: what a format implements."""
 
     def place(self, variable: Variable) -> Place:
         """Do what `Variable.place` says."""
-        ...
+        return NOWHERE
+
+    def slices(self, variable: Variable) -> tuple[Slice, ...]:
+        """Do what `Variable.slices` says."""
+        return ()
 
     def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
         """Do what `Variable.read` says."""
-        ...
+        values = self.load(variable, verify=verify)
+        values.flags.writeable = False
+        return values
 
+    @abstractmethod
     def load(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
         """Do what `Variable.load` says."""
-        ...
 
+    @abstractmethod
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
         """Do what `Variable.chunks` says."""
-        ...
 
 
 class TensorSpec:
@@ -150,6 +169,15 @@ class Variable:
         """CRC-32C of its bytes, unmasked; `None` where there is none for the whole of it."""
         return self.place.crc32c
 
+    @property
+    def slices(self) -> tuple[Slice, ...]:
+        """The parts that a partitioned variable is stored in, which tile it; `()` for any other.
+
+        Raises:
+            FormatError: They do not, or one is missing.
+        """
+        return self._source.slices(self)
+
     def read(self, *, verify: bool = True) -> np.ndarray[Any, Any]:
         """Return the values, as a read-only array of `shape` in C order.
 
@@ -157,7 +185,8 @@ class Variable:
         memory is taken only for the pages that are touched. The view may be unaligned. It keeps the
         file mapped for as long as it lives, and if another program *truncates* that file meanwhile,
         touching the lost part kills this process (SIGBUS), which Python cannot catch. Where that may
-        happen, use `load` or `chunks`. Strings are copied: an array of `bytes` objects.
+        happen, use `load` or `chunks`. What has to be decoded or put together (partitioned variables,
+        big-endian files, compressed datasets) is a copy, and so are strings: an array of `bytes` objects.
 
         Args:
             verify: Compare the CRC-32C of the bytes with the stored one first.
@@ -166,7 +195,7 @@ class Variable:
             ChecksumError: They differ.
             TruncatedError: The data file ends before the values do.
             ReadError: The data file is missing, has changed, or cannot be read.
-            UnsupportedError: The dtype has no plain values, or they are stored in slices.
+            UnsupportedError: The dtype has no plain values.
         """
         return self._source.read(self, verify=verify)
 
@@ -182,7 +211,7 @@ class Variable:
             ChecksumError: They differ.
             TruncatedError: The data file ends before the values do.
             ReadError: The data file is missing, has changed, or cannot be read.
-            UnsupportedError: The dtype has no plain values, or they are stored in slices.
+            UnsupportedError: The dtype has no plain values.
         """
         return self._source.load(self, verify=verify)
 
@@ -191,8 +220,7 @@ class Variable:
 
         Plain values are in C order, little endian; strings as `formats/bundle/strings.py` says.
 
-        Each is a view of one buffer that the next overwrites. Every chunk but the last has the same
-        size: `max_bytes`, rounded down to whole elements.
+        Each may be a view of a buffer that the next overwrites, and has whole elements.
 
         Args:
             max_bytes: The largest chunk, in bytes.
@@ -203,7 +231,6 @@ class Variable:
             ChecksumError: They differ.
             TruncatedError: The data file ends before the values do, or shrinks meanwhile.
             ReadError: The data file is missing, has changed, or cannot be read.
-            UnsupportedError: The values are stored in slices.
         """
         return self._source.chunks(self, max_bytes=max_bytes, verify=verify)
 
@@ -228,6 +255,18 @@ class Checkpoint(Mapping[str, Variable]):
     @abstractmethod
     def variables(self) -> Mapping[str, Variable]:
         """Return all variables by name: the quick way to go through many."""
+
+    def paths(self) -> Mapping[str, str]:
+        """Return a readable name for each variable whose own name is none, by that: unique ones."""
+        return {}
+
+    def tree_paths(self) -> Mapping[str, str]:
+        """Return where each variable stands in a tree, by its name, if not where the name says."""
+        return {}
+
+    def roles(self) -> dict[str, Role]:
+        """Return what each variable is for, in their order."""
+        return assign(self.variables())
 
     @abstractmethod
     def files(self) -> list[str]:
@@ -281,6 +320,12 @@ class Checkpoint(Mapping[str, Variable]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r}>"
+
+
+def whole_elements(max_bytes: int, variable: Variable) -> int:
+    """Return the bytes of as many elements of `variable` as fit into `max_bytes`, but of one at least."""
+    itemsize = variable.dtype.itemsize or 1
+    return max(max_bytes - max_bytes % itemsize, itemsize)
 
 
 def regroup(chunks: Iterable[np.ndarray[Any, Any]], sizes: Iterable[int]) -> Iterator[np.ndarray[Any, Any]]:

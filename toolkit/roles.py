@@ -104,6 +104,28 @@ def _without_number(leaf: str) -> str:
     return stem if stem and number.isdecimal() else leaf
 
 
+def owner_of_flat(name: str, variable: Described, weights: Mapping[str, Described]) -> str | None:
+    """Return which of `weights`, by name, a variable is for that a Keras optimizer calls `name`.
+
+    That is `Adam/m/dense/kernel`, or `adam/sequential_dense_kernel_momentum`, of a weight of its shape;
+    of several the one with the longest name. Source: keras/src/optimizers/base_optimizer.py,
+    add_variable_from_reference.
+    """
+    flat = name.partition("/")[2]
+    fitting = [
+        weight
+        for weight, described in weights.items()
+        if described.shape == variable.shape
+        and (name.endswith(f"/{weight}") or flat.startswith(weight.replace("/", "_") + "_"))
+    ]
+    return max(fitting, key=len, default=None)
+
+
+def kept_by_optimizer(variable: Described, owner: str | None) -> Role:
+    """Return the role of what an optimizer keeps: a slot, of `owner` if that is known, or a number."""
+    return Role("slot", owner) if variable.shape or owner else _COUNTER
+
+
 def followers(roles: Mapping[str, Role]) -> dict[str, list[str]]:
     """Return, for each variable that has any, the slots and moving averages that belong to it."""
     found: dict[str, list[str]] = {}

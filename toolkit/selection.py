@@ -44,8 +44,12 @@ class Pattern:
         elif _GLOB.search(text):
             self._regex = compile_regex(_glob_regex(text) + r"\Z", shown=text)
 
+    def means(self, name: str, role: Role, paths: Mapping[str, str]) -> bool:
+        """Return whether this pattern means the variable `name`, by that or by its readable name."""
+        return self.matches(name, role) or (name in paths and self.matches(paths[name], role))
+
     def matches(self, name: str, role: Role) -> bool:
-        """Return whether this pattern means the variable `name`."""
+        """Return whether this pattern means a variable of this name and role."""
         if self._regex is not None:
             return self._regex.search(name) is not None
         if name == self.text:
@@ -60,6 +64,7 @@ def select(
     *,
     where: str,
     follow: bool = False,
+    paths: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the names that `patterns` mean and `exclude` does not, in the order of `roles`.
 
@@ -69,22 +74,29 @@ def select(
         exclude: What to leave.
         where: What is searched, for messages.
         follow: Whether slots and moving averages come along with their variables.
+        paths: Readable names, which patterns may mean as well.
 
     Raises:
         VariableNotFoundError: A pattern matches nothing.
         UsageError: A pattern cannot be read.
     """
     patterns = listed(patterns)
-    left_out = matching(roles, exclude, where=where)
+    left_out = matching(roles, exclude, where=where, paths=paths)
     if follow:
         left_out = with_followers(left_out, roles)
-    taken = matching(roles, patterns, where=where) if patterns else set(roles)
+    taken = matching(roles, patterns, where=where, paths=paths) if patterns else set(roles)
     if follow:
         taken = with_followers(taken - left_out, roles)
     return [name for name in roles if name in taken and name not in left_out]
 
 
-def matching(roles: Mapping[str, Role], patterns: Iterable[str], *, where: str) -> set[str]:
+def matching(
+    roles: Mapping[str, Role],
+    patterns: Iterable[str],
+    *,
+    where: str,
+    paths: Mapping[str, str] | None = None,
+) -> set[str]:
     """Return the names that any of `patterns` means.
 
     Raises:
@@ -93,14 +105,17 @@ def matching(roles: Mapping[str, Role], patterns: Iterable[str], *, where: str) 
     """
     found: set[str] = set()
     missed = []
+    paths = paths or {}
+    existing = {*roles, *paths.values()} if paths else roles
     for text in listed(patterns):
-        pattern = Pattern(text, roles)
-        meant = [name for name, role in roles.items() if pattern.matches(name, role)]
+        pattern = Pattern(text, existing)
+        meant = [name for name, role in roles.items() if pattern.means(name, role, paths)]
         if not meant:
             missed.append(text)
         found.update(meant)
     if missed:
-        raise not_found(missed[0], roles, where=where, others=missed[1:])
+        known = {**roles, **{path: roles[name] for name, path in paths.items() if name in roles}}
+        raise not_found(missed[0], known, where=where, others=missed[1:])
     return found
 
 

@@ -18,7 +18,6 @@ from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
-from toolkit.roles import assign
 from toolkit.selection import matching, select
 from toolkit.version import __version__
 
@@ -69,7 +68,7 @@ class ExportPlan(FilePlan):
             FormatError, ReadError: The checkpoint is damaged.
             MismatchError: A value does not fit the dtype it is cast to, or reads back otherwise.
         """
-        from toolkit.formats import hdf5
+        from toolkit.formats.hdf5 import writer as hdf5
 
         out = os.fspath(out)
         check_destination(out)
@@ -112,13 +111,14 @@ def plan_export(
     """
     checkpoint = as_checkpoint(checkpoint)
     variables = checkpoint.variables()
-    roles = assign(variables)
-    chosen = select(roles, patterns, exclude, where=checkpoint.path)
+    roles, paths = checkpoint.roles(), checkpoint.paths()
+    chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths)
     chosen_roles = {name: roles[name] for name in chosen}
     renamed = renaming.rename(chosen_roles, renaming.read_rules(rename), where=checkpoint.path)
     targets: dict[str, DType] = {}
     for pattern, dtype in _read_casts(cast):
-        for name in matching(chosen_roles, [pattern], where=f"{checkpoint.path}, of what is exported"):
+        where = f"{checkpoint.path}, of what is exported"
+        for name in matching(chosen_roles, [pattern], where=where, paths=paths):
             targets[name] = dtype
     verdicts = []
     made: dict[str, Variable] = {}

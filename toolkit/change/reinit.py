@@ -16,7 +16,6 @@ from toolkit.initializers import Spec
 from toolkit.plan import Action, Verdict
 from toolkit.roles import (
     Role,
-    assign,
     initial_slot_value,
     is_beta_power,
     is_object_based,
@@ -61,7 +60,8 @@ def plan_reinit(
         raise UsageError(f"init: expected a SPEC such as 'he_normal', got {init!r}")
     if seed is not None and seed < 0:
         raise UsageError(f"seed {seed}: expected 0 or more")
-    roles = assign(checkpoint.variables())
+    roles = dict(checkpoint.roles())
+    paths = checkpoint.paths()
     patterns, exclude = listed(patterns), listed(exclude)
     if is_object_based(roles) and not keep_slots:
         raise UnsupportedError(
@@ -69,13 +69,13 @@ def plan_reinit(
             path=checkpoint.path,
             hint="--keep-slots reinitializes the variables alone",
         )
-    selected = select(roles, patterns, exclude, where=checkpoint.path)
+    selected = select(roles, patterns, exclude, where=checkpoint.path, paths=paths)
     chosen = {name for name in selected if roles[name].kind != "metadata"}
     if not chosen:
         raise UsageError("nothing is left to reinitialize", hint="exclude less")
     following: set[str] = set()
     if not keep_slots:
-        left_out = matching(roles, exclude, where=checkpoint.path)
+        left_out = matching(roles, exclude, where=checkpoint.path, paths=paths)
         following = with_followers(chosen, roles) - chosen - left_out
     maker = _Maker(checkpoint, init, seed)
     exact = set(patterns)

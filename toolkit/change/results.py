@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from toolkit import casting, initializers
-from toolkit.checkpoint import NOWHERE, Place, TensorSpec, Variable
+from toolkit.checkpoint import Place, Slice, TensorSource, TensorSpec, Variable, whole_elements
 from toolkit.dtypes import DType
 from toolkit.formats.bundle import strings
 from toolkit.initializers import Spec
@@ -55,7 +55,7 @@ def watched(variable: Variable, progress: Progress) -> Variable:
     return Variable(variable.name, variable.spec, _Watched(variable, progress), variable.token)
 
 
-class _Filled:
+class _Filled(TensorSource):
     """The source of a variable that an initializer fills."""
 
     def __init__(self, spec: Spec, seed: int, name: str) -> None:
@@ -63,46 +63,36 @@ class _Filled:
         self._seed = seed
         self._name = name
 
-    def place(self, variable: Variable) -> Place:
-        return NOWHERE
-
-    def read(self, variable: Variable, *, verify: bool) -> Array:
+    def load(self, variable: Variable, *, verify: bool) -> Array:
         # by the name it was made for: a copy of it under another name has the same values
         return initializers.values(
             self._spec, variable.shape, variable.dtype, seed=self._seed, name=self._name
         )
 
-    load = read
-
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
         if variable.dtype.kind == "string":
-            elements = self.read(variable, verify=verify).reshape(-1).tolist()
+            elements = self.load(variable, verify=verify).reshape(-1).tolist()
             flats = iter([np.frombuffer(b"".join(strings.encode(elements)), np.uint8)])
         else:
             blocks = initializers.blocks(
                 self._spec, variable.shape, variable.dtype, seed=self._seed, name=self._name
             )
             flats = (block.view(np.uint8) for block in blocks)
-        step = max(max_bytes - max_bytes % (variable.dtype.itemsize or 1), 1)
+        step = whole_elements(max_bytes, variable)
         for flat in flats:
             for start in range(0, flat.size, step):
                 yield flat[start : start + step]
 
 
-class _Cast:
+class _Cast(TensorSource):
     """The source of a variable that has the values of another in its own dtype."""
 
     def __init__(self, original: Variable) -> None:
         self._original = original
 
-    def place(self, variable: Variable) -> Place:
-        return NOWHERE
-
-    def read(self, variable: Variable, *, verify: bool) -> Array:
+    def load(self, variable: Variable, *, verify: bool) -> Array:
         values = self._original.load(verify=verify)
         return casting.cast(values, variable.dtype, variable.name)
-
-    load = read
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
         original = self._original
@@ -113,7 +103,7 @@ class _Cast:
             yield casting.cast(values, variable.dtype, variable.name).view(np.uint8)
 
 
-class _Watched:
+class _Watched(TensorSource):
     """The source of a variable whose chunks are counted as they go."""
 
     def __init__(self, original: Variable, progress: Progress) -> None:
@@ -122,6 +112,9 @@ class _Watched:
 
     def place(self, variable: Variable) -> Place:
         return self._original.place
+
+    def slices(self, variable: Variable) -> tuple[Slice, ...]:
+        return self._original.slices
 
     def read(self, variable: Variable, *, verify: bool) -> Array:
         return self._original.read(verify=verify)

@@ -36,10 +36,14 @@ _STATE = Kind("state", "a checkpoint state file", "give the directory that it li
 TABLE = Kind(
     "table",
     "a table file: a V1 checkpoint, or an index under another name",
-    "an index must be named PREFIX.index, with its data files beside it; a V1 checkpoint is converted "
-    "by restoring it with TensorFlow and saving it again",
+    "an index must be named PREFIX.index, with its data files beside it",
 )
-HDF5 = Kind("hdf5", "an HDF5 file, not a TensorFlow checkpoint", "h5ls -r lists it; Keras and h5py load it")
+HDF5 = Kind("hdf5", "an HDF5 file", "h5ls -r lists it")
+ZIP = Kind("zip", "a zip archive", "list it with `unzip -l`")
+SAFETENSORS = Kind("safetensors", "a safetensors file", "load it with `safetensors`")
+SAFETENSORS_INDEX = Kind(
+    "safetensors-index", "the index of several safetensors files", "the files must lie beside it"
+)
 UNKNOWN = Kind(
     "unknown",
     "no checkpoint that the toolkit knows",
@@ -49,10 +53,7 @@ UNKNOWN = Kind(
 _BEGINNINGS = (
     (b"version https://git-lfs.github.com/spec/", LFS_POINTER),
     (b"\x89HDF\r\n\x1a\n", HDF5),
-    (
-        b"PK\x03\x04",
-        Kind("zip", "a zip archive (.keras, .npz and PyTorch's .pt are)", "list it with `unzip -l`"),
-    ),
+    (b"PK\x03\x04", ZIP),
     (b"\x93NUMPY", Kind("npy", "a NumPy array (.npy)", "load it with numpy.load")),
     (b"\x1f\x8b", Kind("gzip", "a gzip archive", "unpack it first, with `tar xf` or `gunzip`")),
     (b"model_checkpoint_path:", _STATE),
@@ -72,9 +73,6 @@ _PICKLE = Kind(
     "pickle",
     "a Python pickle, which can run code when loaded and is never opened here",
     "load it with the program that wrote it and save its arrays with numpy.savez",
-)
-_SAFETENSORS = Kind(
-    "safetensors", "a safetensors file, not a TensorFlow checkpoint", "load it with `safetensors`"
 )
 _TAR = Kind("tar", "a tar archive", "unpack it first, with `tar xf`")
 _LINK = Kind(
@@ -98,7 +96,9 @@ def identify(file: ReadFile) -> Kind:
     if head.startswith(_PICKLES):
         return _PICKLE
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= file.size - 8:
-        return _SAFETENSORS
+        return SAFETENSORS
+    if re.match(rb"\s*\{", head) and b'"weight_map"' in head:
+        return SAFETENSORS_INDEX
     if head[257:262] == b"ustar":
         return _TAR
     # saved_model_schema_version: 1, then a MetaGraphDef (saved_model.proto)

@@ -215,7 +215,8 @@ class GraphPlan(Plan):
             return
         assert self._checkpoint is not None
         path = self._checkpoint.path
-        if session.graph.finalized or set(path) & set(_GLOB):  # the Saver adds ops, and expands globs
+        is_savers = self._checkpoint.format == "tensorflow-v2" and not set(path) & set(_GLOB)
+        if session.graph.finalized or not is_savers:  # the Saver adds ops, and expands globs
             for name in names:
                 load(session, self._variables[name], self._stored[name].load())
             return

@@ -187,7 +187,7 @@ class _Maker:
         self._fates: dict[str, _Fate] = {}
         self._num_suggested = 0
         variables = checkpoint.variables()
-        self._stored_roles = assign(variables)
+        self._stored_roles = dict(checkpoint.roles())
         renamed = renaming.rename(self._stored_roles, rules, where=checkpoint.path)
         self._stored = {new: variables[old] for old, new in renamed.items()}
 

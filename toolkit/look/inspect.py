@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.opening import as_checkpoint
-from toolkit.roles import Kind, Role, assign
+from toolkit.roles import Kind, Role
 from toolkit.selection import listed, select
 
 Sort = Literal["name", "bytes", "order"]
@@ -35,11 +35,13 @@ class Summary:
         checkpoint: Where they are.
         variables: In the order that was asked for.
         roles: The role of each, by name.
+        paths: Readable names, by those names that are not: of an object-based checkpoint, or Keras's.
     """
 
     checkpoint: Checkpoint
     variables: list[Variable]
     roles: dict[str, Role]
+    paths: dict[str, str]
 
     @cached_property
     def by_kind(self) -> dict[Kind, list[Variable]]:
@@ -48,6 +50,12 @@ class Summary:
         for variable in self.variables:
             kinds[self.roles[variable.name].kind].append(variable)
         return kinds
+
+    def names_of(self, variables: Iterable[Variable]) -> list[str]:
+        """Return what a person calls each of `variables`: its readable name, if it has one."""
+        if not self.paths:
+            return [v.name for v in variables]
+        return [self.paths.get(v.name, v.name) for v in variables]
 
     @property
     def totals(self) -> Totals:
@@ -67,12 +75,12 @@ class Summary:
         """
         metadata = {variable.name for variable in self.by_kind["metadata"]}
         variables = [v for v in self.variables if v.name not in metadata]
-        start = len(_common_scope([v.name for v in variables]))
+        names = self.names_of(variables)
+        start = len(_common_scope(names))
         scopes: dict[str, list[int]] = {}
         scope: str | tuple[()] = ()  # of the variable before, most often also of this one; none yet
         totals = [0, 0]
-        for variable in variables:
-            name = variable.name
+        for variable, name in zip(variables, names, strict=True):
             if not name.startswith(scope):
                 end = name.find("/", start)
                 if end <= 0:
@@ -109,10 +117,11 @@ def inspect(
     checkpoint = as_checkpoint(checkpoint)
     everything = checkpoint.variables()
     checkpoint.check_files()
-    roles = assign(everything)
+    roles = dict(checkpoint.roles())
+    paths = checkpoint.paths()
     patterns, exclude = listed(patterns), listed(exclude)
     if patterns or exclude:
-        chosen = select(roles, patterns, exclude, where=checkpoint.path, follow=True)
+        chosen = select(roles, patterns, exclude, where=checkpoint.path, follow=True, paths=paths)
         variables = [everything[name] for name in chosen]
     else:
         variables = list(everything.values())
@@ -120,7 +129,7 @@ def inspect(
         variables.sort(key=lambda v: -v.nbytes)
     elif sort == "order":
         variables.sort(key=lambda v: v.place[:2])
-    return Summary(checkpoint, variables, roles)
+    return Summary(checkpoint, variables, roles, dict(paths))
 
 
 def totals_of(variables: Sequence[Variable]) -> Totals:

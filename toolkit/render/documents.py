@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from toolkit.checkpoint import NOWHERE, Variable
 from toolkit.look.inspect import Summary
 
 
@@ -34,9 +35,10 @@ def inspection(summary: Summary) -> dict[str, Any]:
                 "shape": v.shape,
                 "nbytes": v.nbytes,
                 "num_elements": v.num_elements,
+                **({"path": summary.paths[v.name]} if v.name in summary.paths else {}),
                 "role": (role := summary.roles[v.name]).kind,
                 **({"of": role.of} if role.of is not None else {}),
-                **v.place._asdict(),
+                **_place(v),
             }
             for v in summary.variables
         ],
@@ -46,3 +48,17 @@ def inspection(summary: Summary) -> dict[str, Any]:
             "nbytes": totals.nbytes,
         },
     }
+
+
+def _place(variable: Variable) -> dict[str, Any]:
+    """Return where a variable's bytes lie; nulls where they do not lie in one piece, as they are."""
+    place = variable.place
+    if place != NOWHERE:
+        return place._asdict()
+    document: dict[str, Any] = {"shard": None, "offset": None, "crc32c": None}
+    if variable.slices:
+        document["slices"] = [
+            {"start": part.start, "shape": part.variable.shape, **part.variable.place._asdict()}
+            for part in variable.slices
+        ]
+    return document

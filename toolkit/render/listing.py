@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Hashable, Iterable
 
-from toolkit.checkpoint import Variable
+from toolkit.checkpoint import NOWHERE, Variable
 from toolkit.look.inspect import KINDS, Summary, totals_of
 from toolkit.names import printable
 from toolkit.render.units import count, shorten, size
@@ -39,14 +39,16 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
     heading: Cells = ("dtype", "shape", "parameters", "bytes")
     if long:
         heading += ("shard", "offset", "crc32c", "of")
+        if summary.paths:
+            heading += ("key",)
     variables = summary.variables
     keys: list[Hashable] = [v.name for v in variables] if long else [v.spec for v in variables]
     examples = dict(zip(keys, variables, strict=True))
-    details = {key: _cells(v, summary.roles[v.name].of, long) for key, v in examples.items()}
-    layout = _Layout([heading, *details.values()], left={0, 1, 7})
+    details = {key: _cells(v, summary, long) for key, v in examples.items()}
+    layout = _Layout([heading, *details.values()], left={0, 1, 7, 8})
     suffixes = {key: "  " + layout.line(cells) for key, cells in details.items()}
 
-    names = [v.name if v.name.isprintable() else printable(v.name) for v in variables]
+    names = [name if name.isprintable() else printable(name) for name in summary.names_of(variables)]
     titles = [_TITLES[kind] for kind in KINDS if summary.by_kind[kind]]
     name_width = max(map(len, titles + names), default=0)
     if width is not None and name_width + 2 + layout.width > width:
@@ -81,13 +83,16 @@ def to_csv(summary: Summary) -> str:
             "shard",
             "offset",
             "crc32c",
+            *(["path"] if summary.paths else []),
         ]
     )
     for v in summary.variables:
         role = summary.roles[v.name]
         shape = "x".join(map(str, v.shape))
         cells = [v.dtype, shape, v.nbytes, v.num_elements, role.kind]
-        writer.writerow([_inert(v.name), *cells, _inert(role.of or ""), *v.place])
+        place = ("", "", "") if v.place == NOWHERE else v.place
+        path = [_inert(summary.paths.get(v.name, ""))] if summary.paths else []
+        writer.writerow([_inert(v.name), *cells, _inert(role.of or ""), *place, *path])
     return out.getvalue().rstrip("\n")
 
 
@@ -108,16 +113,20 @@ class _Layout:
         ).rstrip()
 
 
-def _cells(v: Variable, of: str | None, long: bool) -> Cells:
+def _cells(v: Variable, summary: Summary, long: bool) -> Cells:
     cells: Cells = (v.dtype.name, str(v.shape), f"{v.num_elements:,}", f"{v.nbytes:,}")
     if long:
         shard, offset, crc = v.place
+        nowhere = v.place == NOWHERE
+        of = summary.roles[v.name].of or ""
         cells += (
-            str(shard),
-            str(offset),
+            f"{len(v.slices)} slices" if nowhere and v.slices else "-" if nowhere else str(shard),
+            "-" if nowhere else str(offset),
             "-" if crc is None else f"{crc:08x}",
-            printable(of or ""),
+            printable(summary.paths.get(of, of)),
         )
+        if summary.paths:
+            cells += (printable(v.name),)
     return cells
 
 

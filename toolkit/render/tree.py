@@ -23,16 +23,17 @@ class _Scope:
 
 
 def tree(summary: Summary, *, depth: int | None = None) -> str:
-    """Return the tree of `ckpt inspect --tree`.
+    """Return the tree of `ckpt inspect --tree`: of scopes, or of objects where there is an object graph.
 
     Args:
         summary: What to show.
         depth: Levels of scopes to show; what lies deeper is counted. `None` shows all but absurd ones.
     """
     depth = min(_MAX_DEPTH, _MAX_DEPTH if depth is None else depth)
+    paths = summary.checkpoint.tree_paths()
     root = _Scope()
     for variable in summary.variables:
-        *scopes, leaf = variable.name.split("/")
+        *scopes, leaf = paths.get(variable.name, variable.name).split("/")
         here = root
         _count(here, variable)
         for scope in scopes:

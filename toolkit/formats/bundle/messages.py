@@ -19,7 +19,6 @@ Source: tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -28,6 +27,8 @@ from toolkit import checksum, dtypes
 from toolkit.checkpoint import TensorSpec
 from toolkit.dtypes import DType
 from toolkit.formats.bundle.coding import CodingError, decode_varint, encode_varint
+from toolkit.formats.bundle.schema import MessageError, parse
+from toolkit.formats.bundle.slices import FULL, TensorSlice
 
 MAX_DIMENSIONS = 254
 """Source: tensorflow/core/framework/tensor_shape.h, MaxDimensions."""
@@ -38,10 +39,6 @@ _SHORTEST = 9
 """Bytes of the entry of an empty tensor: `08 DTYPE 12 00`, with a dimension of 0 `12 02 12 00`, CRC."""
 _MAX_INT32 = (1 << 31) - 1
 _MAX_INT64 = (1 << 63) - 1
-
-
-class MessageError(ValueError):
-    """A message breaks a rule. The caller knows the file and the name and says so with them."""
 
 
 class Header(NamedTuple):
@@ -55,7 +52,7 @@ class Header(NamedTuple):
 class Entry(NamedTuple):
     """One tensor: what it is, and where its bytes lie. `nbytes` agrees with dtype and shape.
 
-    The place of a `sliced` variable means nothing: its slices have entries of their own.
+    The place of a variable with `slices` means nothing: these have entries of their own.
     """
 
     dtype: DType
@@ -64,7 +61,7 @@ class Entry(NamedTuple):
     shard: int
     offset: int
     crc32c: int
-    sliced: bool = False
+    slices: tuple[TensorSlice, ...] = ()
 
 
 def decode_header(value: bytes) -> Header:
@@ -77,7 +74,7 @@ def decode_header(value: bytes) -> Header:
         num_shards, position = decode_varint(value, 1)
         if value[position:] == _WRITTEN_VERSION and 0 < num_shards <= _MAX_INT32:
             return Header(num_shards, big_endian=False, min_consumer=0)
-    message = _parse("BundleHeaderProto", value)
+    message = parse("BundleHeaderProto", value)
     if message.num_shards <= 0:
         raise MessageError(f"number of data files: expected 1 or more, got {message.num_shards}")
     return Header(message.num_shards, message.endianness == 1, message.version.min_consumer)
@@ -99,6 +96,7 @@ def encode_entry(entry: Entry) -> bytes:
         + _varint_field(4, entry.offset)
         + _varint_field(5, entry.nbytes)
         + (b"\x35" + masked.to_bytes(4, "little") if masked else b"")
+        + b"".join(_length_delimited(7, part.encode()) for part in entry.slices)
     )
 
 
@@ -135,7 +133,7 @@ class EntryDecoder:
                 if value.endswith(tail, 0, -4):
                     return spec
         entry = decode_entry(value)
-        kind = SlicedSpec if entry.sliced else TensorSpec
+        kind = SlicedSpec if entry.slices else TensorSpec
         return kind(entry.dtype, entry.shape, entry.nbytes)
 
     def describe_all(self, values: Iterable[bytes]) -> list[TensorSpec]:
@@ -213,23 +211,16 @@ def _decode_head(head: bytes) -> tuple[DType, tuple[int, ...], int, bytes] | Non
 
 def _decode_any(value: bytes) -> Entry:
     """Return the entry, by way of the protobuf runtime, after checking all that it says."""
-    message = _parse("BundleEntryProto", value)
+    message = parse("BundleEntryProto", value)
     dtype = dtypes.BY_NUMBER.get(message.dtype)
     if dtype is None:
         raise MessageError(f"dtype: expected one of TensorFlow's, got number {message.dtype}")
-    shape = tuple(dim.size for dim in message.shape.dim)
-    if message.shape.unknown_rank:
-        raise MessageError("shape: expected known dimensions, got an unknown rank")
-    if len(shape) > MAX_DIMENSIONS:
-        raise MessageError(f"shape: expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
-    if any(size < 0 for size in shape):
-        raise MessageError(f"shape: expected sizes of 0 or more, got {shape}")
+    shape = decode_shape(message.shape, dtype)
     num_elements = math.prod(shape)
-    if _extent(shape) * (dtype.itemsize or 1) > _MAX_INT64:
-        raise MessageError(f"shape: expected less than 2**63 bytes, got {shape} of {dtype}")
     crc = checksum.unmask(message.crc32c)
     if message.slices:
-        return Entry(dtype, shape, num_elements * (dtype.itemsize or 0), 0, 0, crc, sliced=True)
+        slices = tuple(map(decode_slice, message.slices))
+        return Entry(dtype, shape, num_elements * (dtype.itemsize or 0), 0, 0, crc, slices)
     if message.shard_id < 0 or message.offset < 0 or message.size < 0:
         raise MessageError(
             "expected shard, offset and size of 0 or more, "
@@ -240,6 +231,40 @@ def _decode_any(value: bytes) -> Entry:
             f"size: expected {num_elements * dtype.itemsize} bytes for {dtype} {shape}, got {message.size}"
         )
     return Entry(dtype, shape, message.size, message.shard_id, message.offset, crc)
+
+
+def decode_shape(message: Any, dtype: DType) -> tuple[int, ...]:
+    """Return what a TensorShapeProto says, of a tensor of `dtype`.
+
+    Raises:
+        MessageError: It cannot be.
+    """
+    shape = tuple(dim.size for dim in message.dim)
+    if message.unknown_rank:
+        raise MessageError("shape: expected known dimensions, got an unknown rank")
+    if len(shape) > MAX_DIMENSIONS:
+        raise MessageError(f"shape: expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
+    if any(size < 0 for size in shape):
+        raise MessageError(f"shape: expected sizes of 0 or more, got {shape}")
+    if _extent(shape) * (dtype.itemsize or 1) > _MAX_INT64:
+        raise MessageError(f"shape: expected less than 2**63 bytes, got {shape} of {dtype}")
+    return shape
+
+
+def decode_slice(message: Any) -> TensorSlice:
+    """Return what a TensorSliceProto says.
+
+    Raises:
+        MessageError: It cannot be.
+    """
+    starts, lengths = [], []
+    for extent in message.extent:
+        has_length = extent.HasField("length")
+        if extent.start < 0 or (has_length and extent.length < 0):
+            raise MessageError(f"slice: expected 0 or more, got {extent.start} and {extent.length}")
+        starts.append(extent.start)
+        lengths.append(extent.length if has_length else FULL)
+    return TensorSlice(tuple(starts), tuple(lengths))
 
 
 def _extent(shape: Sequence[int]) -> int:
@@ -254,75 +279,3 @@ def _varint_field(number: int, value: int) -> bytes:
 
 def _length_delimited(number: int, data: bytes) -> bytes:
     return bytes([number << 3 | 2]) + encode_varint(len(data)) + data
-
-
-def _parse(name: str, data: bytes) -> Any:
-    from google.protobuf.message import DecodeError
-
-    try:
-        return message_class(name).FromString(data)
-    except DecodeError as error:
-        raise MessageError(f"not a {name}: {error}") from error
-
-
-# Message: fields as (name, number, type[, repeated]). Only what is needed is named; the runtime
-# keeps the rest as unknown fields.
-_SCHEMA: dict[str, list[tuple[str, int, str] | tuple[str, int, str, bool]]] = {
-    "VersionDef": [("producer", 1, "int32"), ("min_consumer", 2, "int32")],
-    "BundleHeaderProto": [
-        ("num_shards", 1, "int32"),
-        ("endianness", 2, "int32"),
-        ("version", 3, "VersionDef"),
-    ],
-    "Dim": [("size", 1, "int64")],
-    "TensorShapeProto": [("dim", 2, "Dim", True), ("unknown_rank", 3, "bool")],
-    "Extent": [("start", 1, "int64"), ("length", 2, "int64")],
-    "TensorSliceProto": [("extent", 1, "Extent", True)],
-    "BundleEntryProto": [
-        ("dtype", 1, "int32"),
-        ("shape", 2, "TensorShapeProto"),
-        ("shard_id", 3, "int32"),
-        ("offset", 4, "int64"),
-        ("size", 5, "int64"),
-        ("crc32c", 6, "fixed32"),
-        ("slices", 7, "TensorSliceProto", True),
-    ],
-    "CheckpointState": [
-        ("model_checkpoint_path", 1, "string"),
-        ("all_model_checkpoint_paths", 2, "string", True),
-        ("all_model_checkpoint_timestamps", 3, "double", True),
-        ("last_preserved_timestamp", 4, "double"),
-    ],
-}
-
-
-@functools.cache
-def message_class(name: str) -> Any:
-    """Return the protobuf class of one of TensorFlow's messages."""
-    from google.protobuf import message_factory
-
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"toolkit.{name}"))
-
-
-@functools.cache
-def _pool() -> Any:
-    """Return a pool of the toolkit's own: TensorFlow registers the same messages in the default."""
-    from google.protobuf import descriptor_pb2, descriptor_pool
-
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="checkpoint_toolkit.proto", package="toolkit", syntax="proto3"
-    )
-    for message_name, fields in _SCHEMA.items():
-        message = file.message_type.add(name=message_name)
-        for field_name, number, kind, *repeated in fields:
-            field = message.field.add(name=field_name, number=number)
-            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
-            if kind in _SCHEMA:
-                field.type = kinds.TYPE_MESSAGE
-                field.type_name = f".toolkit.{kind}"
-            else:
-                field.type = getattr(kinds, f"TYPE_{kind.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return pool

@@ -15,6 +15,8 @@ import re
 
 INDEX = ".index"
 META = ".meta"
+_V1 = re.compile(r"(?s)(.*)-(\d{5}|\?{5})-of-(\d{5})")
+_MAX_V1_FILES = 99999
 _DATA = re.compile(r"(?s)(.*)\.data-(\d{5,})-of-(\d{5,})")
 
 
@@ -41,6 +43,38 @@ def prefix_of(path: str) -> str | None:
             return path.removesuffix(suffix)
     parsed = parse_data_file(path)
     return parsed and parsed[0]
+
+
+def v1_files(path: str) -> list[str]:
+    """Return the paths of all files of the V1 checkpoint in several files that `path` names.
+
+    That is one of the files (`m-00000-of-00002`), the pattern that TensorFlow records for them
+    (`m-?????-of-00002`), or their prefix (`m`). Whether all are there is not looked at; none if `path` is
+    none of these.
+    Source: tensorflow/python/training/saver.py, Saver.save (`model_checkpoint_path` of sharded V1).
+    """
+    match = _V1.fullmatch(path)
+    if match is not None:
+        num_files = int(match[3])
+        if (match[2] == "?" * 5 or int(match[2]) < num_files) and num_files <= _MAX_V1_FILES:
+            return [f"{match[1]}-{i:05d}-of-{num_files:05d}" for i in range(num_files)]
+        return []
+    directory, base = os.path.split(path)
+    try:
+        entries = sorted(os.listdir(directory or "."))
+    except OSError:
+        return []
+    for entry in entries:
+        match = _V1.fullmatch(entry)
+        if match is not None and match[1] == base:
+            return v1_files(os.path.join(directory, entry))
+    return []
+
+
+def v1_prefix(path: str) -> str:
+    """Return the prefix of a V1 checkpoint's file: the path itself where the checkpoint is one file."""
+    match = _V1.fullmatch(path)
+    return match[1] if match else path
 
 
 def existing_data_files(prefix: str) -> dict[int, list[str]]:

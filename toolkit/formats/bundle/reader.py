@@ -8,15 +8,31 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleReader.
 
 from __future__ import annotations
 
-from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from toolkit.checkpoint import Checkpoint, Slice, TensorSpec, Variable
 from toolkit.errors import FormatError, ReadError, UnsupportedError
 from toolkit.formats.bundle import naming
+from toolkit.formats.bundle.assembly import SlicedSource
 from toolkit.formats.bundle.data_files import DataFiles
-from toolkit.formats.bundle.messages import EntryDecoder, Header, MessageError, SlicedSpec, decode_header
+from toolkit.formats.bundle.messages import (
+    EntryDecoder,
+    Header,
+    SlicedSpec,
+    decode_entry,
+    decode_header,
+)
+from toolkit.formats.bundle.schema import MessageError
+from toolkit.formats.bundle.slices import SliceError, TensorSlice, check_tiling
 from toolkit.formats.bundle.table import Table
-from toolkit.formats.bundle.values import BundleValues, SlicedValues
+from toolkit.formats.bundle.values import BundleValues
 from toolkit.formats.file import ReadFile, identity_of, stat_file
 from toolkit.names import decode_name, encode_name
+from toolkit.roles import OBJECT_GRAPH, Role
+
+if TYPE_CHECKING:
+    from toolkit.formats.bundle.object_graph import ObjectGraph
 
 _HEADER_KEY = b""
 _READER_VERSION = 1
@@ -48,7 +64,7 @@ class BundleCheckpoint(Checkpoint):
         for _ in range(_MAX_ATTEMPTS):
             self._index = ReadFile(naming.index_file(prefix))
             self._table = Table(self._index)
-            self.num_shards = self._read_header().num_shards
+            self.num_shards, self._big_endian, _ = self._read_header()
             try:
                 self._data = DataFiles(prefix, self.num_shards)
             except ReadError:
@@ -64,10 +80,12 @@ class BundleCheckpoint(Checkpoint):
                 hint="another program saves here: wait until it is done",
             )
         self._decoder = EntryDecoder()
-        self._values = BundleValues(self._data)
-        self._sliced_values = SlicedValues(prefix)
+        self._values = BundleValues(self._data, big_endian=self._big_endian)
+        self._sliced_values = _BundleSlices(self._slices_of)
         self._has_slices = False
         self._variables: dict[str, Variable] | None = None
+        self._has_read_graph = False
+        self._object_graph: ObjectGraph | None = None
 
     def find(self, name: str) -> Variable | None:
         """Return the variable of this name, or `None`: a lookup of one reads one block."""
@@ -93,6 +111,39 @@ class BundleCheckpoint(Checkpoint):
                 variables = {n: v for n, v in variables.items() if not n.startswith("\0")}
             self._variables = variables
         return self._variables
+
+    def paths(self) -> dict[str, str]:
+        """Return what a person calls each value of an object-based checkpoint, by its key."""
+        graph = self.object_graph()
+        return {} if graph is None else {k: p for k, p in graph.paths().items() if k in self and k != p}
+
+    def tree_paths(self) -> dict[str, str]:
+        """Return the way to each value through the objects of an object-based checkpoint, by its key."""
+        graph = self.object_graph()
+        return {} if graph is None else graph.object_paths()
+
+    def roles(self) -> dict[str, Role]:
+        """Return what each variable is for, by the object graph where there is one."""
+        graph = self.object_graph()
+        return super().roles() if graph is None else graph.roles(self.variables())
+
+    def object_graph(self) -> ObjectGraph | None:
+        """Return the object graph; `None` in a name-based checkpoint.
+
+        Raises:
+            FormatError: It breaks a rule.
+        """
+        if not self._has_read_graph:
+            variable = self.find(OBJECT_GRAPH)
+            if variable is not None and variable.dtype.kind == "string" and variable.num_elements == 1:
+                from toolkit.formats.bundle.object_graph import ObjectGraph
+
+                try:
+                    self._object_graph = ObjectGraph(variable.load().reshape(-1)[0])
+                except MessageError as error:
+                    raise FormatError(f"object graph: {error}", path=self._index.path) from error
+            self._has_read_graph = True
+        return self._object_graph
 
     def files(self) -> list[str]:
         """Return the paths of the index and the data files."""
@@ -164,6 +215,40 @@ class BundleCheckpoint(Checkpoint):
                 expected=f"at most {_READER_VERSION}",
                 found=header.min_consumer,
             )
-        if header.big_endian:
-            raise UnsupportedError("byte order", path=path, expected="little endian", found="big")
         return header
+
+    def _slices_of(self, variable: Variable) -> tuple[Slice, ...]:
+        """Return the slices of a partitioned variable, which must tile it."""
+        slices = []
+        try:
+            for part in decode_entry(variable.token).slices:
+                sizes = part.sizes(variable.shape)
+                value = self._table.get(part.key(encode_name(variable.name)))
+                if value is None:
+                    raise SliceError(f"the slice at {part.starts} of {sizes} is missing")
+                spec = self._decoder.describe(value)
+                if (spec.dtype, spec.shape) != (variable.dtype, sizes):
+                    raise SliceError(
+                        f"expected a slice of {variable.dtype} {sizes} at {part.starts}, "
+                        f"got {spec.dtype} {spec.shape}"
+                    )
+                slices.append(Slice(part.starts, self._part(variable, part, spec, value)))
+            check_tiling(variable.shape, [(part.start, part.variable.shape) for part in slices])
+        except (SliceError, MessageError) as error:
+            what = f"partitioned variable {variable.name!r}: {error}"
+            raise FormatError(what, path=self._index.path) from error
+        return tuple(slices)
+
+    def _part(self, variable: Variable, part: TensorSlice, spec: TensorSpec, value: bytes) -> Variable:
+        return Variable(part.named(variable.name, spec.shape), spec, self._values, value)
+
+
+class _BundleSlices(SlicedSource):
+    """The source of a bundle's partitioned variables."""
+
+    def __init__(self, slices_of: Callable[[Variable], tuple[Slice, ...]]) -> None:
+        self._slices_of = slices_of
+
+    def slices(self, variable: Variable) -> tuple[Slice, ...]:
+        """Implement `Variable.slices`."""
+        return self._slices_of(variable)

@@ -15,7 +15,7 @@ import os
 from typing import NamedTuple
 
 from toolkit.errors import FormatError
-from toolkit.formats.bundle.messages import message_class
+from toolkit.formats.bundle.schema import message_class
 from toolkit.formats.file import ReadFile
 
 FILE_NAME = "checkpoint"

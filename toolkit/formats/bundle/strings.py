@@ -4,9 +4,9 @@
     check     masked CRC-32C of the lengths (uint32)
     bytes     the elements, one after another
 
-Both checksums, this one and the entry's, see a length not as its varint but as a little-endian uint32
-(uint64 where it is above 0xFFFFFFFF). The entry's runs over the lengths so seen, the four bytes of the
-check as stored, and the bytes.
+Both checksums, this one and the entry's, see a length not as its varint but as a uint32 in the order of
+the file, mostly little endian (uint64 where it is above 0xFFFFFFFF). The entry's runs over the lengths so
+seen, the four bytes of the check as stored, and the bytes.
 
 Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, WriteStringTensor and ReadStringTensor.
 """
@@ -14,15 +14,15 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, WriteStringTensor a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from toolkit import checksum
+from toolkit.formats.bundle import varints
 from toolkit.formats.bundle.coding import encode_varint
 
 _CHECK_BYTES = 4
-_MAX_VARINT_BYTES = 10
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -39,13 +39,13 @@ def encode(elements: Sequence[bytes]) -> tuple[bytes, bytes]:
     return head + check.to_bytes(_CHECK_BYTES, "little"), b"".join(elements)
 
 
-def decode(stored: Bytes, num_elements: int) -> tuple[list[bytes], int]:
+def decode(stored: Bytes, num_elements: int, *, big_endian: bool = False) -> tuple[list[bytes], int]:
     """Return the elements, copied, and the checksum that their entry should have.
 
     Raises:
         StringsError: The lengths do not fill `stored`, or are not what their check says.
     """
-    check = StringChecksum(num_elements, stored.size)
+    check = StringChecksum(num_elements, stored.size, big_endian=big_endian)
     check.update(stored)
     crc = check.finish()
     data = stored.tobytes()
@@ -67,13 +67,15 @@ class StringChecksum(checksum.Running):
     Args:
         num_elements: Elements of the tensor.
         nbytes: Bytes that all chunks have together.
+        big_endian: Whether lengths and checks are seen in that order, as in a big-endian bundle.
 
     Raises:
         StringsError: They cannot hold that many elements.
     """
 
-    def __init__(self, num_elements: int, nbytes: int) -> None:
+    def __init__(self, num_elements: int, nbytes: int, *, big_endian: bool = False) -> None:
         super().__init__()
+        self._order: Literal["little", "big"] = "big" if big_endian else "little"
         if num_elements + _CHECK_BYTES > nbytes:
             raise StringsError(
                 f"expected {num_elements + _CHECK_BYTES} bytes or more for {num_elements} strings, "
@@ -113,29 +115,22 @@ class StringChecksum(checksum.Running):
 
     def _take_lengths(self, chunk: Bytes) -> Bytes:
         """Decode the varints that end in `chunk`, as many as are missing; return what follows."""
-        ends = np.flatnonzero(chunk < 0x80)[: self._missing]
-        starts = np.concatenate([[0], ends + 1])
-        sizes = np.diff(starts)
-        cut = chunk.size - starts[-1] if ends.size < self._missing else 0
-        if max(cut, sizes.max(initial=0)) > _MAX_VARINT_BYTES:
-            raise StringsError(f"expected lengths of at most {_MAX_VARINT_BYTES} bytes, got more")
-        lengths = np.zeros(ends.size, np.uint64)
-        for i in range(int(sizes.max(initial=0))):
-            has = sizes > i
-            part = chunk[starts[:-1][has] + i].astype(np.uint64) & np.uint64(0x7F)
-            lengths[has] |= part << np.uint64(7 * i)
-        super().update(_as_checksummed(lengths))
+        try:
+            lengths, used = varints.decode(chunk, self._missing)
+        except ValueError:
+            raise StringsError(f"expected lengths of at most {varints.MAX_BYTES} bytes, got more") from None
+        super().update(_as_checksummed(lengths, self._order))
         self.lengths = np.concatenate([self.lengths, lengths])
-        self._missing -= ends.size
-        self._head_bytes += int(starts[-1])
-        return chunk[starts[-1] :]
+        self._missing -= lengths.size
+        self._head_bytes += used
+        return chunk[used:]
 
     def _take_check(self, chunk: Bytes) -> Bytes:
         """Take the four bytes of the check, compare them, and return what follows."""
         taken = chunk[: _CHECK_BYTES - len(self._check)].tobytes()
         self._check += taken
         if len(self._check) == _CHECK_BYTES:
-            stored = checksum.unmask(int.from_bytes(self._check, "little"))
+            stored = checksum.unmask(int.from_bytes(self._check, self._order))
             if stored != super().finish():
                 raise StringsError(
                     f"expected lengths with checksum {stored:#010x}, got {super().finish():#010x}"
@@ -147,12 +142,12 @@ class StringChecksum(checksum.Running):
         return chunk[len(taken) :]
 
 
-def _as_checksummed(lengths: np.ndarray[Any, Any]) -> bytes:
+def _as_checksummed(lengths: np.ndarray[Any, Any], order: Literal["little", "big"] = "little") -> bytes:
     """Return `lengths` as the checksums see them."""
     wide = lengths > 0xFFFFFFFF
     if not wide.any():
-        return lengths.astype("<u4").tobytes()
+        return lengths.astype(">u4" if order == "big" else "<u4").tobytes()
     return b"".join(
-        length.to_bytes(8 if is_wide else 4, "little")
+        length.to_bytes(8 if is_wide else 4, order)
         for length, is_wide in zip(lengths.tolist(), wide.tolist(), strict=True)
     )

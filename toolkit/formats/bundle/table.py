@@ -46,12 +46,15 @@ class BlockHandle(NamedTuple):
 class Table:
     """A table file. Opening it reads the footer and the index block; blocks are read when needed.
 
+    Attributes:
+        file: Where it lies.
+
     Raises:
         TruncatedError, ChecksumError, UnsupportedError, FormatError: The file breaks a rule.
     """
 
     def __init__(self, file: ReadFile) -> None:
-        self._file = file
+        self.file = file
         if file.size < FOOTER_BYTES:
             raise TruncatedError(
                 "no room for a table's footer",
@@ -98,6 +101,11 @@ class Table:
         found = entries[position] if position < len(entries) else (None, None)
         return found[1] if found[0] == key else None
 
+    def block_of(self, key: bytes) -> BlockHandle | None:
+        """Return where the block lies that holds `key`, if any does. Nothing is read."""
+        number = bisect.bisect_left(self._last_keys, key)
+        return self._handles[number] if number < len(self._handles) else None
+
     def blocks(self) -> Iterator[list[tuple[bytes, bytes]]]:
         """Yield the keys and values of each block, all in ascending order of their keys."""
         last: bytes | None = None
@@ -120,11 +128,11 @@ class Table:
             offset, position = decode_varint(data, position)
             size, position = decode_varint(data, position)
         except CodingError as error:
-            raise FormatError(f"bad block handle: {error}", path=self._file.path, offset=place) from None
+            raise FormatError(f"bad block handle: {error}", path=self.file.path, offset=place) from None
         if offset + size + TRAILER_BYTES > self._end:
             raise FormatError(
                 "block handle points outside the file",
-                path=self._file.path,
+                path=self.file.path,
                 offset=place,
                 expected=f"an end of at most {self._end}",
                 found=offset + size + TRAILER_BYTES,
@@ -133,8 +141,8 @@ class Table:
 
     def _block(self, handle: BlockHandle) -> bytes:
         """Return the contents of a block, its checksum compared and its compression undone."""
-        path = self._file.path
-        data = self._file.read(handle.offset, handle.size + TRAILER_BYTES)
+        path = self.file.path
+        data = self.file.read(handle.offset, handle.size + TRAILER_BYTES)
         stored = checksum.unmask(int.from_bytes(data[-4:], "little"))
         computed = checksum.crc32c(data[:-4])
         if stored != computed:
@@ -155,7 +163,7 @@ class Table:
     def _uncompressed(self, data: bytes, offset: int) -> bytes:
         import cramjam
 
-        path = self._file.path
+        path = self.file.path
         try:
             size, _ = decode_varint(data, 0)
         except CodingError as error:
@@ -224,7 +232,7 @@ class Table:
     def _bad(self, handle: BlockHandle, what: str, expected: str, found: object) -> FormatError:
         return FormatError(
             f"bad block: {what}",
-            path=self._file.path,
+            path=self.file.path,
             offset=handle.offset,
             expected=expected,
             found=found,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import NOWHERE, Place, Variable
+from toolkit.checkpoint import Place, TensorSource, Variable, whole_elements
 from toolkit.errors import ChecksumError, FormatError, UnsupportedError
-from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.data_files import DataFiles
-from toolkit.formats.bundle.messages import MessageError, decode_entry
+from toolkit.formats.bundle.messages import decode_entry
+from toolkit.formats.bundle.schema import MessageError
+from toolkit.formats.streamed import stored_strings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +20,25 @@ _MAX_DIMENSIONS = 64
 """Of a NumPy array."""
 
 
-class BundleValues:
-    """The source of the variables that lie in one piece in the data files `data`."""
+class BundleValues(TensorSource):
+    """The source of the variables that lie in one piece in the data files `data`.
 
-    def __init__(self, data: DataFiles) -> None:
+    Args:
+        data: The data files.
+        big_endian: Whether numbers lie there in the byte order that is not this toolkit's.
+    """
+
+    def __init__(self, data: DataFiles, *, big_endian: bool = False) -> None:
         self._data = data
+        self._big_endian = big_endian
 
     def place(self, variable: Variable) -> Place:
         """Implement `Variable.place`: the token of a variable is its entry."""
+        place = self._place(variable)
+        return place._replace(crc32c=None) if self._word_of(variable) else place
+
+    def _place(self, variable: Variable) -> Place:
+        """Return the place with the checksum of what lies there, whatever its byte order."""
         try:
             entry = decode_entry(variable.token)
         except MessageError as error:
@@ -36,7 +48,7 @@ class BundleValues:
     def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
         """Implement `Variable.read`."""
         self._check_kind(variable)
-        place = variable.place
+        place = self._place(variable)
         values = self._decoded(variable, place, self._data.mapped(variable, place), verify=verify)
         values.flags.writeable = False
         return values
@@ -46,7 +58,7 @@ class BundleValues:
         import numpy as np
 
         self._check_kind(variable)
-        place = variable.place
+        place = self._place(variable)
         file = self._data.open(variable, place)
         raw = np.empty(variable.nbytes, np.uint8)
         file.read_into(raw, place.offset)
@@ -59,9 +71,13 @@ class BundleValues:
         from toolkit.formats.bundle.strings import StringChecksum, StringsError
 
         self._check_kind(variable)
-        place = variable.place
+        if self._big_endian and variable.dtype.kind == "string":
+            elements = self.load(variable, verify=verify).reshape(-1).tolist()
+            yield from stored_strings(elements, max_bytes=max_bytes)
+            return
+        place = self._place(variable)
         file = self._data.open(variable, place)
-        step = max(max_bytes - max_bytes % (variable.dtype.itemsize or 1), 1)
+        step = whole_elements(max_bytes, variable)
         buffer = np.empty(min(step, variable.nbytes), np.uint8)
         try:
             check = checksum.Running()
@@ -72,7 +88,7 @@ class BundleValues:
                 file.read_into(chunk, place.offset + start)
                 if verify:
                     check.update(chunk)
-                yield chunk
+                yield self._swapped(variable, chunk)
             if verify:
                 self._compare(variable, place, check.finish())
         except StringsError as error:
@@ -90,7 +106,7 @@ class BundleValues:
             values[:] = elements
         else:
             computed = checksum.crc32c(raw) if verify else 0
-            values = raw.view(variable.dtype.numpy)
+            values = self._swapped(variable, raw).view(variable.dtype.numpy)
         if len(variable.shape) > _MAX_DIMENSIONS:
             raise UnsupportedError(
                 f"{variable.name!r}: dimensions of an array",
@@ -103,13 +119,27 @@ class BundleValues:
             self._compare(variable, place, computed)
         return values.reshape(variable.shape)
 
+    def _word_of(self, variable: Variable) -> int:
+        """Return the bytes of the numbers whose order must be turned round; 0 if none must."""
+        dtype = variable.dtype
+        if not self._big_endian or dtype.itemsize == 1:
+            return 0
+        if dtype.itemsize is None:
+            return 1  # strings: nothing is turned round, but the checksum is another
+        return dtype.itemsize // (2 if dtype.kind == "complex" else 1)
+
+    def _swapped(self, variable: Variable, raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return stored bytes as they are in little endian: a copy if that is another order."""
+        word = self._word_of(variable)
+        return raw.view(f"u{word}").byteswap().view(raw.dtype) if word > 1 else raw
+
     def _strings(
         self, variable: Variable, place: Place, raw: np.ndarray[Any, Any]
     ) -> tuple[list[bytes], int]:
         from toolkit.formats.bundle import strings
 
         try:
-            return strings.decode(raw, variable.num_elements)
+            return strings.decode(raw, variable.num_elements, big_endian=self._big_endian)
         except strings.StringsError as error:
             raise self._bad_strings(variable, place, error) from error
 
@@ -142,34 +172,4 @@ class BundleValues:
             f"strings of {variable.name!r}: {error}",
             path=self._data.path(place.shard),
             offset=place.offset,
-        )
-
-
-class SlicedValues:
-    """The source of partitioned variables, whose bytes lie in slices under keys of their own."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-
-    def place(self, variable: Variable) -> Place:
-        """Return a place that says nothing: each slice has its own."""
-        return NOWHERE
-
-    def read(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
-        """Refuse: slices are not assembled."""
-        raise self._refusal(variable)
-
-    def load(self, variable: Variable, *, verify: bool) -> np.ndarray[Any, Any]:
-        """Refuse: slices are not assembled."""
-        raise self._refusal(variable)
-
-    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
-        """Refuse: slices are not assembled."""
-        raise self._refusal(variable)
-
-    def _refusal(self, variable: Variable) -> UnsupportedError:
-        return UnsupportedError(
-            f"{variable.name!r} is a partitioned variable, stored in slices",
-            path=naming.index_file(self._prefix),
-            hint="restore it with TensorFlow and save it unpartitioned",
         )

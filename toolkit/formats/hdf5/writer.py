@@ -12,9 +12,8 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation on special type
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import h5py
@@ -23,8 +22,10 @@ import numpy as np
 from toolkit import checksum, names
 from toolkit.checkpoint import Variable, regroup
 from toolkit.errors import MismatchError, UsageError
-from toolkit.formats import hdf5_output, hdf5_types
+from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.bundle import strings
+from toolkit.formats.hdf5 import output as hdf5_output
+from toolkit.formats.hdf5 import types as hdf5_types
 
 LAYOUT = "tf"
 _MAX_DIMENSIONS = 32
@@ -151,26 +152,26 @@ def _write_plain(
     filters: dict[str, Any] = {}
     filtered = (options.compress or options.checksum) and math.prod(variable.shape) > 0
     if filtered and variable.shape:  # a scalar cannot be chunked, nor can nothing
-        filters["chunks"] = _slab(variable.shape, dtype.itemsize, _CHUNK_BYTES)
+        filters["chunks"] = block_shape(variable.shape, dtype.itemsize, _CHUNK_BYTES)
         filters["compression"] = options.compress
         filters["shuffle"] = options.compress is not None and dtype.itemsize > 1
         filters["fletcher32"] = options.checksum
     dataset = file.create_dataset(path, variable.shape, dtype, track_order=True, **filters)
-    slab = filters.get("chunks") or _slab(variable.shape, dtype.itemsize, _SLAB_BYTES)
+    slab = filters.get("chunks") or block_shape(variable.shape, dtype.itemsize, _SLAB_BYTES)
     running = checksum.Running()
     itemsize = variable.dtype.itemsize or 1
-    sizes = (math.prod(_extent(r)) * itemsize for r in _regions(variable.shape, slab))
-    for region, raw in zip(_regions(variable.shape, slab), regroup(variable.chunks(), sizes), strict=True):
+    sizes = (math.prod(extent(r)) * itemsize for r in regions(variable.shape, slab))
+    for region, raw in zip(regions(variable.shape, slab), regroup(variable.chunks(), sizes), strict=True):
         running.update(raw)
         values = raw.view(variable.dtype.numpy)
-        dataset[region] = hdf5_types.encode(values, variable.dtype).reshape(_extent(region))
+        dataset[region] = hdf5_types.encode(values, variable.dtype).reshape(extent(region))
     return dataset, running.finish()
 
 
 def _checksum_of_plain(dataset: h5py.Dataset, variable: Variable) -> int:
     running = checksum.Running()
-    slab = dataset.chunks or _slab(dataset.shape, dataset.dtype.itemsize, _SLAB_BYTES)
-    for region in _regions(dataset.shape, slab):
+    slab = dataset.chunks or block_shape(dataset.shape, dataset.dtype.itemsize, _SLAB_BYTES)
+    for region in regions(dataset.shape, slab):
         stored = np.ascontiguousarray(dataset[region]).reshape(-1)
         values = hdf5_types.decode(stored, variable.dtype)
         running.update(values.view(np.uint8))
@@ -218,34 +219,6 @@ def _checksum_of_strings(elements: list[bytes]) -> int:
     for part in parts:
         running.update(np.frombuffer(part, np.uint8))
     return running.finish()
-
-
-def _slab(shape: tuple[int, ...], itemsize: int, max_bytes: int) -> tuple[int, ...]:
-    """Return the shape of the largest block of at most `max_bytes` that lies in one piece in C order."""
-    slab = [1] * len(shape)
-    room = max(max_bytes // itemsize, 1)
-    for axis in reversed(range(len(shape))):
-        slab[axis] = max(min(shape[axis], room), 1)
-        if slab[axis] < shape[axis]:
-            break
-        room //= slab[axis]
-    return tuple(slab)
-
-
-def _regions(shape: tuple[int, ...], slab: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Yield the regions of `shape` that blocks of the shape `slab` cut it into, in C order."""
-    if not math.prod(shape):
-        return
-    starts = (range(0, size, step) for size, step in zip(shape, slab, strict=True))
-    for corner in itertools.product(*starts):
-        yield tuple(
-            slice(start, min(start + step, size))
-            for start, step, size in zip(corner, slab, shape, strict=True)
-        )
-
-
-def _extent(region: tuple[slice, ...]) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in region)
 
 
 def _storable_name(name: str) -> str | np.void:

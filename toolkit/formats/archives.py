@@ -1,0 +1,125 @@
+"""Zip archives that hold a checkpoint: NumPy's `.npz`, and Keras's `.keras`. Nothing is unpacked.
+
+What a member holds may be stored as it is, and then it is mapped or read where it lies, or deflated, and
+then it is read from its beginning. Paths of members are never used as paths.
+
+Source: PKWARE's APPNOTE.TXT 6.3 (4.3.7, the local file header).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+from toolkit.errors import FormatError
+from toolkit.formats.file import ReadFile
+from toolkit.formats.ranges import FileRange, unpacked
+
+if TYPE_CHECKING:
+    from toolkit.checkpoint import Checkpoint
+
+KERAS_WEIGHTS = "model.weights.h5"
+_LOCAL_HEADER_BYTES = 30
+_ENCRYPTED = 0x1
+_MAX_RATIO = 1032
+"""Deflate makes at most so many bytes of one (zlib's Technical Details)."""
+
+
+def open_archive(path: str) -> Checkpoint:
+    """Open the checkpoint in the zip archive at `path`.
+
+    Raises:
+        FormatError: There is none; the message says what it is.
+        ReadError: It cannot be read.
+    """
+    archive = Archive(path)
+    names = archive.members
+    if KERAS_WEIGHTS in names:
+        from toolkit.formats.hdf5.reader import Hdf5Checkpoint
+
+        return Hdf5Checkpoint(path, archive.file_of(KERAS_WEIGHTS))
+    if any(name.endswith(".npy") for name in names):
+        from toolkit.formats.npz import NpzCheckpoint
+
+        return NpzCheckpoint(archive)
+    if any(name.rpartition("/")[2] == "data.pkl" for name in names):
+        raise FormatError(
+            "a PyTorch checkpoint (pickle in a zip archive), which is never opened here",
+            path=path,
+            hint="save it from PyTorch with safetensors.torch.save_file",
+        )
+    raise FormatError(
+        "a zip archive without a checkpoint in it", path=path, hint="list it with `unzip -l`, and unpack it"
+    )
+
+
+class Archive:
+    """A zip archive, open for reading.
+
+    Attributes:
+        file: The archive.
+        members: Its members by name; folders are left out.
+
+    Raises:
+        FormatError: It is none, or breaks a rule.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.file = ReadFile(path)
+        try:
+            self.zip = zipfile.ZipFile(FileRange(self.file, 0, self.file.size))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+            raise FormatError(f"a zip archive that cannot be read: {error}", path=path) from error
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        for member in self.zip.infolist():
+            if member.filename in self.members:
+                raise FormatError(f"{member.filename!r}: in the archive twice", path=path)
+            if member.flag_bits & _ENCRYPTED:
+                raise FormatError(f"{member.filename!r}: encrypted", path=path, hint="unpack it with `unzip`")
+            if member.file_size > member.compress_size * _MAX_RATIO + 64:
+                raise FormatError(
+                    f"{member.filename!r}: size",
+                    path=path,
+                    expected=f"at most {member.compress_size * _MAX_RATIO + 64}",
+                    found=member.file_size,
+                )
+            if not member.is_dir():
+                self.members[member.filename] = member
+
+    def offset_of(self, name: str) -> int | None:
+        """Return where the content of a member begins in the archive; `None` if it is compressed.
+
+        Raises:
+            FormatError: Its header is damaged.
+        """
+        member = self.members[name]
+        if member.compress_type != zipfile.ZIP_STORED:
+            return None
+        header = self.file.read(member.header_offset, _LOCAL_HEADER_BYTES)
+        if header[:4] != b"PK\x03\x04":
+            raise FormatError(f"{name!r}: local header", path=self.file.path, offset=member.header_offset)
+        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        start = member.header_offset + _LOCAL_HEADER_BYTES + lengths
+        self.file.check_extent(start, member.file_size)
+        return start
+
+    def file_of(self, name: str) -> FileRange:
+        """Return a member as a file that can be read anywhere; a compressed one is unpacked for that.
+
+        Raises:
+            FormatError: It is damaged.
+        """
+        start = self.offset_of(name)
+        size = self.members[name].file_size
+        if start is not None:
+            return FileRange(self.file, start, size)
+        try:
+            with self.zip.open(name) as member:
+                return unpacked(member, size, f"{self.file.path}: {name}")
+        except (zipfile.BadZipFile, EOFError, ValueError) as error:
+            raise FormatError(f"{name!r}: {error}", path=self.file.path) from error
+
+    def close(self) -> None:
+        """Close it."""
+        self.zip.close()
+        self.file.close()

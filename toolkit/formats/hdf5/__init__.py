@@ -1,0 +1,1 @@
+"""HDF5: the toolkit's own layout, Keras's, and plain datasets."""

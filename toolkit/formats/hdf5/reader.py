@@ -1,0 +1,268 @@
+"""Reading HDF5 files as checkpoints: the toolkit's own, Keras's of all times, and plain datasets.
+
+Nothing outside the file is followed, and nothing is run: links to other places, external storage and
+virtual datasets are refused before anything is read. Values are read a block at a time.
+
+Source: HDF5 File Format Specification 3.0; h5py's documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from toolkit import checksum, dtypes
+from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
+from toolkit.dtypes import DType
+from toolkit.errors import ChecksumError, FormatError, ReadError, UnsupportedError
+from toolkit.formats.blocks import block_shape, extent, regions
+from toolkit.formats.file import ReadFile
+from toolkit.formats.hdf5 import layouts
+from toolkit.formats.hdf5 import types as hdf5_types
+from toolkit.formats.ranges import FileRange
+from toolkit.formats.streamed import MeasuredSpec, StreamedSource, stored_strings
+from toolkit.roles import Role, assign, kept_by_optimizer, owner_of_flat
+
+_CACHE_BYTES = 64 << 20
+"""Of unpacked chunks of a dataset, so that one that is larger than a block is not unpacked for each."""
+_MAX_RATIO = 1032
+"""Deflate makes at most so many bytes of one (zlib's Technical Details)."""
+_SPARE_BYTES = 64 << 20
+"""What a dataset may say it has without having stored it: HDF5 stores nothing for what was never written."""
+
+
+class _Token(NamedTuple):
+    """What a variable's values are read from: its dataset, and its checksum if the file has one."""
+
+    dataset: h5py.Dataset
+    crc32c: int | None
+
+
+class Hdf5Checkpoint(Checkpoint):
+    """An HDF5 file.
+
+    Attributes:
+        layout: `tf`, `keras`, `keras3` or `plain`, as `layouts.py` says.
+
+    Args:
+        path: Of the file, or of the archive that it lies in.
+        content: The file, if it lies in another.
+
+    Raises:
+        FormatError: The file is damaged, or breaks a rule of its layout.
+        UnsupportedError: It leads out of itself.
+    """
+
+    format = "hdf5"
+
+    def __init__(self, path: str, content: FileRange | None = None) -> None:
+        self.path = path
+        self._content = content
+        if content is None:
+            raw = ReadFile(path)
+            content = FileRange(raw, 0, raw.size)
+        else:
+            self.format = "keras"
+        try:
+            self._file = h5py.File(content, "r", rdcc_nbytes=_CACHE_BYTES)
+            datasets, self._left_out = _walk(self._file, path)
+            named = layouts.read(self._file, datasets, path)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            if isinstance(error, FormatError | ReadError):
+                raise
+            raise FormatError(f"HDF5: {_line(error)}", path=path) from error
+        self.layout = named.layout
+        self._paths = named.paths
+        self._optimizer = named.optimizer
+        source = _Datasets(path)
+        self._variables = {
+            name: _variable(name, datasets[place], source, path) for name, place in named.datasets.items()
+        }
+
+    def find(self, name: str) -> Variable | None:
+        """Return the variable of this name, or `None`."""
+        return self._variables.get(name)
+
+    def variables(self) -> dict[str, Variable]:
+        """Return all variables by name, in the order of the file."""
+        return self._variables
+
+    def paths(self) -> dict[str, str]:
+        """Return readable names, by those names that are not."""
+        return self._paths
+
+    def roles(self) -> dict[str, Role]:
+        """Return the role of each variable; what the file says an optimizer keeps is no weight."""
+        roles = assign(self._variables)
+        weights = {n: v for n, v in self._variables.items() if n not in self._optimizer}
+        for name in self._optimizer:
+            if roles[name].kind == "weight":
+                variable = self._variables[name]
+                roles[name] = kept_by_optimizer(variable, owner_of_flat(name, variable, weights))
+        return roles
+
+    def files(self) -> list[str]:
+        """Return the path of the file."""
+        return [self.path]
+
+    def describe(self) -> str:
+        """Return what it is in a few words, for a person."""
+        text = {
+            "tf": "HDF5, checkpoint-toolkit's",
+            "keras": "Keras weights (HDF5)",
+            "keras3": "Keras 3 archive" if self.format == "keras" else "Keras 3 weights (HDF5)",
+        }.get(self.layout, "HDF5")
+        more = len(self._left_out)
+        return text + (f", {more} dataset{'s' if more > 1 else ''} of other types left out" if more else "")
+
+    def close(self) -> None:
+        """Close the file. Arrays that were read stay valid."""
+        self._file.close()
+
+
+def _walk(file: h5py.File, path: str) -> tuple[dict[str, h5py.Dataset], list[str]]:
+    """Return all datasets by their paths, and the paths of those that are no tensors."""
+    found: dict[str, h5py.Dataset] = {}
+    left_out = []
+    seen = set()
+    waiting: list[tuple[str, h5py.Group]] = [("", file)]
+    while waiting:
+        prefix, group = waiting.pop()
+        below = []
+        for name in group:
+            place = f"{prefix}{name}"
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise UnsupportedError(
+                    f"{place!r}: a link to another place",
+                    path=path,
+                    hint="copy the file with `h5repack`, or load it with the program that wrote it",
+                )
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if isinstance(item, h5py.Group):
+                if address in seen:
+                    raise UnsupportedError(f"{place!r}: a group that stands in two places", path=path)
+                seen.add(address)
+                below.append((f"{place}/", item))
+            elif isinstance(item, h5py.Dataset):
+                _refuse_elsewhere(item, place, path)
+                if _dtype_of(item) is None:
+                    left_out.append(place)
+                else:
+                    found[place] = item
+        waiting.extend(reversed(below))
+    return found, left_out
+
+
+def _refuse_elsewhere(dataset: h5py.Dataset, place: str, path: str) -> None:
+    """Refuse a dataset whose values lie in other files."""
+    if dataset.external or dataset.is_virtual:
+        what = "external storage" if dataset.external else "a virtual dataset"
+        raise UnsupportedError(
+            f"{place!r}: {what}, whose values lie in other files",
+            path=path,
+            hint="copy them into one file, with h5py or `h5repack`",
+        )
+
+
+def _dtype_of(dataset: h5py.Dataset) -> DType | None:
+    """Return TensorFlow's dtype of a dataset's values; `None` if it has none."""
+    told = dataset.attrs.get("tf_dtype")
+    told = told.decode("ascii", "replace") if isinstance(told, bytes) else told
+    if isinstance(told, str) and told in dtypes.BY_NAME:
+        meant = dtypes.BY_NAME[told]
+        if meant.kind == "string" or hdf5_types.stored_dtype(meant) == dataset.dtype.newbyteorder("="):
+            return meant
+    if h5py.check_string_dtype(dataset.dtype) is not None or dataset.dtype.kind == "S":
+        return dtypes.BY_NAME["string"]
+    if dataset.shape is None or dataset.dtype.kind not in "fiubc":
+        return None
+    dtype = dtypes.BY_NAME.get(dataset.dtype.newbyteorder("=").name)
+    return dtype if dtype is not None and dtype.itemsize == dataset.dtype.itemsize else None
+
+
+def _variable(name: str, dataset: h5py.Dataset, source: _Datasets, path: str) -> Variable:
+    dtype = _dtype_of(dataset)
+    assert dtype is not None
+    crc = dataset.attrs.get("crc32c")
+    token = _Token(dataset, int(crc) if isinstance(crc, np.integer) else None)
+    shape = tuple(int(size) for size in dataset.shape)
+    if dtype.kind == "string":
+        spec: TensorSpec = MeasuredSpec(dtype, shape, lambda: sum(c.size for c in variable.chunks()))
+    else:
+        nbytes = math.prod(shape) * (dtype.itemsize or 0)
+        most = dataset.id.get_storage_size() * _MAX_RATIO + _SPARE_BYTES
+        if nbytes > most:
+            raise FormatError(
+                f"{name!r}: size of its values",
+                path=path,
+                expected=f"at most {most} bytes, by what is stored",
+                found=nbytes,
+            )
+        spec = TensorSpec(dtype, shape, nbytes)
+    variable = Variable(name, spec, source, token)
+    return variable
+
+
+class _Datasets(StreamedSource):
+    """The source of variables that are datasets."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def plain_chunks(
+        self, variable: Variable, *, max_bytes: int, verify: bool
+    ) -> Iterator[np.ndarray[Any, Any]]:
+        """Implement `StreamedSource`: each chunk is a block of the dataset."""
+        token: _Token = variable.token
+        dataset, dtype = token.dataset, variable.dtype
+        running = checksum.Running()
+        block = block_shape(variable.shape, max(dataset.dtype.itemsize, dtype.itemsize or 1), max_bytes)
+        for region in regions(variable.shape, block):
+            stored = self._read(variable, dataset, region)
+            stored = np.ascontiguousarray(stored, dataset.dtype.newbyteorder("=")).reshape(extent(region))
+            raw = hdf5_types.decode(stored.reshape(-1), dtype).view(np.uint8)
+            if verify and token.crc32c is not None:
+                running.update(raw)
+            yield raw
+        if verify and token.crc32c is not None:
+            self._compare(variable, running.finish())
+
+    def elements(self, variable: Variable, *, verify: bool) -> list[bytes]:
+        """Implement `StreamedSource`."""
+        from toolkit.formats.bundle import strings
+
+        token: _Token = variable.token
+        values = self._read(variable, token.dataset, ()) if variable.num_elements else np.empty(0, object)
+        found = np.asarray(values, object).reshape(-1) if variable.shape else [values]
+        elements = [v if isinstance(v, bytes) else np.asarray(v, np.uint8).tobytes() for v in found]
+        if verify and token.crc32c is not None:
+            running = strings.StringChecksum(
+                len(elements), sum(chunk.size for chunk in stored_strings(elements))
+            )
+            for chunk in stored_strings(elements):
+                running.update(chunk)
+            self._compare(variable, running.finish())
+        return elements
+
+    def _read(self, variable: Variable, dataset: h5py.Dataset, region: tuple[slice, ...]) -> Any:
+        try:
+            return dataset[region]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise FormatError(f"values of {variable.name!r}: {_line(error)}", path=self._path) from error
+
+    def _compare(self, variable: Variable, computed: int) -> None:
+        stored = variable.token.crc32c
+        if computed != stored:
+            raise ChecksumError(
+                repr(variable.name), path=self._path, offset=0, stored=stored, computed=computed
+            )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
