@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MARKER = "<!-- What follows is written by docs/generate.py: change the code, not this. -->\n"
-COMMANDS = ("inspect", "init", "restore", "reinit", "export")
+COMMANDS = ("inspect", "init", "restore", "reinit", "export", "import")
 
 
 def help_of(*arguments: str) -> str:

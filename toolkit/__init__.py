@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from toolkit.change.export import Exported as Exported
     from toolkit.change.export import export as export
     from toolkit.change.export import plan_export as plan_export
+    from toolkit.change.importing import import_checkpoint as import_checkpoint
+    from toolkit.change.importing import plan_import as plan_import
     from toolkit.change.reinit import plan_reinit as plan_reinit
     from toolkit.checkpoint import Checkpoint as Checkpoint
     from toolkit.checkpoint import Variable as Variable
@@ -62,11 +64,13 @@ _HOMES = {
     "VariableNotFoundError": "toolkit.errors",
     "Verdict": "toolkit.plan",
     "export": "toolkit.change.export",
+    "import_checkpoint": "toolkit.change.importing",
     "initialize": "toolkit.graph.initialize",
     "inspect": "toolkit.look.inspect",
     "list_variables": "toolkit.graph.variables",
     "open_checkpoint": "toolkit.formats.opening",
     "plan_export": "toolkit.change.export",
+    "plan_import": "toolkit.change.importing",
     "plan_initialize": "toolkit.graph.initialize",
     "plan_reinit": "toolkit.change.reinit",
     "plan_restore": "toolkit.graph.restore",

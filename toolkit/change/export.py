@@ -11,6 +11,7 @@ from toolkit import casting, dtypes, renaming
 from toolkit.change import results
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
+from toolkit.change.shards import check, parse_size, write_shards
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
@@ -18,10 +19,11 @@ from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
+from toolkit.roles import Role
 from toolkit.selection import matching, select
 from toolkit.version import __version__
 
-SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".h5", ".hdf5", ".safetensors", ".npz")
 _PRODUCER = "checkpoint-toolkit"
 
 
@@ -48,43 +50,57 @@ class ExportPlan(FilePlan):
         *,
         compress: str | None = None,
         checksum: bool = False,
+        max_shard_size: str | int | None = None,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
     ) -> Exported:
-        """Write the results to the HDF5 file `out`, read it back, and compare every value.
+        """Write the results to the file `out`, read it back, and compare every value.
 
         Args:
-            out: A path ending in `.h5` or `.hdf5`.
-            compress: `gzip`, or `None`.
+            out: A path ending in `.h5`, `.hdf5`, `.safetensors` or `.npz`.
+            compress: `gzip`, or `None`; safetensors has no compression.
             checksum: Let HDF5 keep a checksum of each chunk, too, and compare it at every reading.
-            force: Replace the file there.
+            max_shard_size: For safetensors: `500MB`, or bytes; what is larger goes to several files
+                and an index, `OUT.safetensors.index.json`.
+            force: Replace what is there.
             sync: Make it survive a power loss.
             progress: Is told the size of each chunk that was written.
 
         Raises:
-            UsageError: `out` ends in nothing that is written, or `compress` is not known.
+            UsageError: `out` ends in nothing that is written, or an option is not for that format.
             PublishError: It exists, or the system refuses something.
             FormatError, ReadError: The checkpoint is damaged.
             MismatchError: A value does not fit the dtype it is cast to, or reads back otherwise.
         """
-        from toolkit.formats.hdf5 import writer as hdf5
-
         out = os.fspath(out)
-        check_destination(out)
-        if compress not in (None, "gzip"):
-            raise UsageError(f"compression {compress!r}: expected gzip")
+        check_destination(out, compress=compress, checksum=checksum, max_shard_size=max_shard_size)
         refuse_source(out, self.sources)
-        variables = list(self.results.values())
+        variables = self.watched(progress)
+        attributes = _attributes(self.sources[0])
+        if max_shard_size is not None:
+            limit = parse_size(max_shard_size)
+            if sum(v.nbytes for v in self.results.values()) > limit:
+                path, nbytes = write_shards(out, variables, attributes, limit, force=force, sync=sync)
+                return Exported(path, len(variables), nbytes)
         with Publication(out, force=force, sync=sync) as publication:
             staged = publication.staged(os.path.basename(out))
-            checksums = hdf5.write(
-                staged,
-                self.watched(progress).values(),
-                attributes=_attributes(self.sources[0]),
-                options=hdf5.Options(compress, checksum),
-            )
-            publication.publish(check=lambda: hdf5.check(staged, variables, checksums))
+            if out.endswith(".npz"):
+                from toolkit.formats import npz_writer
+
+                checksums = npz_writer.write(
+                    staged, variables.values(), attributes=attributes, compress=compress is not None
+                )
+            elif out.endswith(".safetensors"):
+                from toolkit.formats import safetensors_writer
+
+                checksums = safetensors_writer.write(staged, variables.values(), attributes=attributes)
+            else:
+                from toolkit.formats.hdf5 import writer as hdf5
+
+                options = hdf5.Options(compress, checksum)
+                checksums = hdf5.write(staged, variables.values(), attributes=attributes, options=options)
+            publication.publish(check=lambda: check(staged, variables, checksums))
         return Exported(out, len(variables), os.path.getsize(out))
 
 
@@ -95,6 +111,7 @@ def plan_export(
     exclude: str | Iterable[str] = (),
     rename: Renames = (),
     cast: Mapping[str, str] | Iterable[str] = (),
+    to_tf1: bool = False,
 ) -> ExportPlan:
     """Plan to export the variables that `patterns` mean, all without any.
 
@@ -104,6 +121,9 @@ def plan_export(
         exclude: Which to leave out.
         rename: `{OLD: NEW}`, or `OLD=NEW` strings.
         cast: `{PATTERN: DTYPE}`, or `PATTERN=DTYPE` strings, by the names in the checkpoint.
+        to_tf1: Call the variables of an object-based checkpoint by their readable names, which are those
+            of TensorFlow 1 where there are such, and leave the object graph out: for `write`, which makes
+            a name-based checkpoint of it. `rename` then means the readable names.
 
     Raises:
         VariableNotFoundError: A pattern or OLD matches nothing.
@@ -114,7 +134,8 @@ def plan_export(
     roles, paths = checkpoint.roles(), checkpoint.paths()
     chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths)
     chosen_roles = {name: roles[name] for name in chosen}
-    renamed = renaming.rename(chosen_roles, renaming.read_rules(rename), where=checkpoint.path)
+    called = {name: paths.get(name, name) if to_tf1 else name for name in chosen}
+    renamed = _renamed(chosen_roles, called, rename, where=checkpoint.path)
     targets: dict[str, DType] = {}
     for pattern, dtype in _read_casts(cast):
         where = f"{checkpoint.path}, of what is exported"
@@ -128,14 +149,28 @@ def plan_export(
         dtype = targets.get(name, variable.dtype)
         if variable.dtype.kind == "handle":
             action, reason = "drop", f"{dtype} has no plain values"
+        elif to_tf1 and roles[name].kind == "metadata":
+            action, reason = "drop", "a name-based checkpoint has no objects"
         elif dtype is not variable.dtype:
             made[new] = results.cast(variable, dtype, new)
             action, reason = "cast", casting.describe(variable.dtype, dtype)
         else:
             made[new] = variable.renamed(new)
             action, reason = ("keep", "unchanged") if new == name else ("copy", "renamed")
+            if to_tf1 and new != name and new == called[name]:
+                reason = "by its name in a graph"
         verdicts.append(Verdict(new, action, name, reason, dtype.name, variable.shape))
     return ExportPlan(verdicts, made, [checkpoint])
+
+
+def _renamed(
+    roles: Mapping[str, Role], called: Mapping[str, str], rename: Renames, *, where: str
+) -> dict[str, str]:
+    """Return the new name of each variable, after calling each as `called` says."""
+    owners = {name: called.get(role.of, role.of) if role.of else None for name, role in roles.items()}
+    by_called = {called[name]: Role(role.kind, owners[name]) for name, role in roles.items()}
+    renamed = renaming.rename(by_called, renaming.read_rules(rename), where=where)
+    return {name: renamed[called[name]] for name in roles}
 
 
 def export(
@@ -148,20 +183,29 @@ def export(
     cast: Mapping[str, str] | Iterable[str] = (),
     compress: str | None = None,
     checksum: bool = False,
+    max_shard_size: str | int | None = None,
     force: bool = False,
     sync: bool = True,
 ) -> Exported:
-    """Export variables to an HDF5 file: `plan_export`, then `ExportPlan.export`, which see.
+    """Export variables to a file of another format: `plan_export`, then `ExportPlan.export`, which see.
 
     Raises:
         CheckpointError: As they do.
     """
     plan = plan_export(checkpoint, patterns, exclude=exclude, rename=rename, cast=cast)
-    return plan.export(out, compress=compress, checksum=checksum, force=force, sync=sync)
+    return plan.export(
+        out, compress=compress, checksum=checksum, max_shard_size=max_shard_size, force=force, sync=sync
+    )
 
 
-def check_destination(out: str) -> None:
-    """Raise unless `out` ends in what tells a format that is written.
+def check_destination(
+    out: str,
+    *,
+    compress: str | None = None,
+    checksum: bool = False,
+    max_shard_size: str | int | None = None,
+) -> None:
+    """Raise unless `out` ends in what tells a format that is written, and has what is asked for.
 
     Raises:
         UsageError: It does not.
@@ -169,10 +213,22 @@ def check_destination(out: str) -> None:
     if not out.endswith(SUFFIXES):
         raise UsageError(
             f"{out}: cannot tell the format from the name",
-            hint=f"end it in {' or '.join(SUFFIXES)}",
+            hint=f"end it in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
         )
     if out.endswith(".weights.h5"):
         raise UsageError(f"{out}: this ending means Keras 3's own layout", hint="end it in .h5 alone")
+    if compress not in (None, "gzip"):
+        raise UsageError(f"compression {compress!r}: expected gzip", hint="--compress gzip")
+    if compress and out.endswith(".safetensors"):
+        raise UsageError("safetensors has no compression", hint="leave --compress out")
+    if checksum and not out.endswith((".h5", ".hdf5")):
+        raise UsageError("--checksum is for HDF5: this format has one always", hint="leave it out")
+    if max_shard_size is not None and not out.endswith(".safetensors"):
+        raise UsageError(
+            "--max-shard-size: this format is one file", hint="leave it out, or end OUT in .safetensors"
+        )
+    if max_shard_size is not None:
+        parse_size(max_shard_size)
 
 
 def _read_casts(cast: Mapping[str, str] | Iterable[str]) -> list[tuple[str, DType]]:

@@ -11,8 +11,9 @@ from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
 from toolkit.errors import PublishError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.publication import publish_bundle
-from toolkit.formats.bundle.verify import check_bundle
+from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import BundleWriter
+from toolkit.formats.read_back import check_written
 from toolkit.names import encode_name
 from toolkit.plan import Bytes, Plan, Verdict
 
@@ -83,10 +84,12 @@ class FilePlan(Plan):
             progress: Is told the size of each chunk that was written.
 
         Raises:
+            PlanError: It cannot be carried out; nothing was done.
             PublishError: It exists, or the system refuses something.
             UsageError: `prefix` cannot be one.
             FormatError, ReadError: A source is damaged, or changed meanwhile.
         """
+        self.check()
         prefix = os.fspath(prefix)
         refuse_source(prefix, self.sources)
         variables = self.watched(progress)
@@ -98,7 +101,8 @@ class FilePlan(Plan):
                 writer.finish()
 
         def check(staged: str) -> None:
-            check_bundle(staged, {n: (v.dtype, v.shape, v.crc32c) for n, v in self.results.items()})
+            with BundleCheckpoint(staged) as written:
+                check_written(written, {n: (v.dtype, v.shape, v.crc32c) for n, v in self.results.items()})
 
         publish_bundle(prefix, write, check=check, force=force, sync=sync)
 

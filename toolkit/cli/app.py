@@ -11,6 +11,7 @@ import typer
 
 from toolkit.cli import output
 from toolkit.cli.export import export
+from toolkit.cli.import_ import import_
 from toolkit.cli.init import init
 from toolkit.cli.inspect import inspect
 from toolkit.cli.reinit import reinit
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Inspect, restore, reinitialize and export TensorFlow checkpoints.",
+    help="Inspect, restore, reinitialize, export and import TensorFlow checkpoints.",
 )
 
 
@@ -46,6 +47,7 @@ def _program(
 
 for command in (inspect, init, restore, reinit, export):
     app.command()(command)
+app.command("import")(import_)
 
 
 def main() -> NoReturn:

@@ -6,11 +6,19 @@ import typer
 
 from toolkit.cli import options, output
 from toolkit.cli.patterns import gather
+from toolkit.errors import UsageError
 
 
 def export(
     ckpt: options.Ckpt,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The file to write: OUT.h5.", show_default=False)],
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="The file to write: OUT.h5, OUT.safetensors, OUT.npz; with --to-tf1, a prefix.",
+            show_default=False,
+        ),
+    ],
     pattern: options.Patterns = None,
     exclude: options.Exclude = None,
     select_from: options.SelectFrom = None,
@@ -30,6 +38,18 @@ def export(
     checksum: Annotated[
         bool, typer.Option("--checksum", help="Let HDF5 keep a checksum of each chunk, too.")
     ] = False,
+    max_shard_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Spread safetensors over files of at most SIZE (500MB), with an index.",
+            show_default=False,
+        ),
+    ] = None,
+    to_tf1: Annotated[
+        bool,
+        typer.Option("--to-tf1", help="Write a name-based checkpoint of an object-based one (TF2)."),
+    ] = False,
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -38,7 +58,7 @@ def export(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Export variables to HDF5.
+    """Export variables to HDF5, safetensors or .npz.
 
     The file is read back and every value compared before it appears. TensorFlow is not loaded.
     """
@@ -46,20 +66,50 @@ def export(
     from toolkit.formats.opening import open_checkpoint
     from toolkit.render.units import count, size
 
-    check_destination(out)
+    if to_tf1:
+        _refuse_for_prefix(compress, checksum, max_shard_size)
+    else:
+        check_destination(out, compress=compress, checksum=checksum, max_shard_size=max_shard_size)
     patterns = gather(pattern, select_from)
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
-        plan = plan_export(checkpoint, patterns, exclude=exclude or (), rename=rename or (), cast=cast or ())
+        if to_tf1:
+            options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
+        plan = plan_export(
+            checkpoint,
+            patterns,
+            exclude=exclude or (),
+            rename=rename or (),
+            cast=cast or (),
+            to_tf1=to_tf1,
+        )
         done = None
         if not dry_run:
-            sync = not no_sync
             with output.progress(plan.num_bytes) as progress:
-                done = plan.export(
-                    out, compress=compress, checksum=checksum, force=force, sync=sync, progress=progress
-                )
-        output.plan("export", plan, done and out, json=json, every_row=no_truncate)
+                if to_tf1:
+                    plan.write(out, force=force, sync=not no_sync, progress=progress)
+                else:
+                    done = plan.export(
+                        out,
+                        compress=compress,
+                        checksum=checksum,
+                        max_shard_size=max_shard_size,
+                        force=force,
+                        sync=not no_sync,
+                        progress=progress,
+                    )
+        written = None if dry_run else done.path if done else out
+        output.plan("export", plan, written, json=json, every_row=no_truncate)
         if done:
             output.message(
                 f"{count(done.num_variables, 'variable')}, {size(done.nbytes)}; "
                 "read back: every value is equal"
             )
+
+
+def _refuse_for_prefix(compress: str | None, checksum: bool, max_shard_size: str | None) -> None:
+    """Refuse options that a checkpoint of TensorFlow's own has no use for."""
+    if compress or checksum or max_shard_size:
+        raise UsageError(
+            "--to-tf1 writes TensorFlow's own format, which has checksums and no compression",
+            hint="leave --compress, --checksum and --max-shard-size out",
+        )

@@ -139,11 +139,13 @@ class NpzCheckpoint(Checkpoint):
     def _meant(self, member: str, more: dict[str, Any], array: _Array) -> tuple[str, DType, tuple[int, ...]]:
         """Return name, dtype and shape of an array that the toolkit described."""
         try:
-            dtype = dtypes.BY_NAME[more["tf_dtype"]]
-            shape = tuple(more["shape"])
+            own, _ = self._dtype_of(member, array.dtype)
+            dtype = dtypes.BY_NAME[more.get("tf_dtype", own.name)]
+            shape = tuple(more.get("shape", array.shape))
             name = decode_name(bytes.fromhex(more["tf_name"])) if "tf_name" in more else None
             size = math.prod(array.shape) * array.dtype.itemsize
-            if dtype.itemsize is not None and math.prod(shape) * dtype.itemsize != size:
+            fits = dtype.itemsize is None or math.prod(shape) * dtype.itemsize == size
+            if not fits or not isinstance(more.get("crc32c", 0), int) or not all(n >= 0 for n in shape):
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             self._refuse(member, f"its description in {DESCRIPTION} does not fit it")

@@ -40,28 +40,44 @@ class RawPlace(NamedTuple):
 class _Check:
     """The checksum that a place has, of bytes that come in chunks."""
 
-    def __init__(self, place: RawPlace) -> None:
+    def __init__(self, place: RawPlace, variable: Variable) -> None:
         self._place = place
+        self._name = variable.name
         self._value = place.crc32[0] if place.crc32 else 0
+        self._running = checksum.Running()
+        if place.crc32c is not None and variable.dtype.kind == "string":
+            from toolkit.formats.bundle.strings import StringChecksum
+
+            if variable.num_elements > variable.nbytes:
+                raise FormatError(
+                    f"strings of {variable.name!r}: expected {variable.num_elements} bytes or more",
+                    path=place.file.path,
+                )
+            self._running = StringChecksum(variable.num_elements, variable.nbytes)
 
     def update(self, chunk: np.ndarray[Any, Any]) -> None:
         """Take the next chunk."""
         if self._place.crc32c is not None:
-            self._value = checksum.crc32c(chunk, self._value)
+            try:
+                self._running.update(chunk)
+            except ValueError as error:  # of strings whose lengths cannot be
+                path = self._place.file.path
+                raise FormatError(f"strings of {self._name!r}: {error}", path=path) from error
         elif self._place.crc32 is not None:
             self._value = zlib.crc32(chunk.data, self._value)
 
     def compare(self, variable: Variable) -> None:
         """Raise ChecksumError unless it is as stored."""
         place = self._place
+        computed = self._value if place.crc32c is None else self._running.finish()
         stored = place.crc32c if place.crc32c is not None else place.crc32 and place.crc32[1]
-        if stored is not None and stored != self._value:
+        if stored is not None and stored != computed:
             raise ChecksumError(
                 repr(variable.name),
                 path=place.file.path,
                 offset=place.offset,
                 stored=stored,
-                computed=self._value,
+                computed=computed,
             )
 
 
@@ -113,7 +129,7 @@ class RawSource(TensorSource):
         token.file.check_extent(token.offset, variable.nbytes)
         step = whole_elements(max_bytes, variable)
         buffer = np.empty(min(step, variable.nbytes), np.uint8)
-        check = _Check(token)
+        check = _Check(token, variable)
         for start in range(0, variable.nbytes, step):
             chunk = buffer[: min(step, variable.nbytes - start)]
             token.file.read_into(chunk, token.offset + start)
@@ -128,7 +144,7 @@ class RawSource(TensorSource):
     ) -> np.ndarray[Any, Any]:
         token: RawPlace = variable.token
         if verify:
-            check = _Check(token)
+            check = _Check(token, variable)
             check.update(raw)
             check.compare(variable)
         if variable.dtype.kind != "string":

@@ -65,6 +65,22 @@ def load_function(spec: str) -> Callable[[], Any]:
     return function  # type: ignore[no-any-return]
 
 
+def call(spec: str) -> Any:
+    """Return what the model function `spec` returns. What it prints goes to stderr.
+
+    Raises:
+        UsageError, ModelError: As `load_function`; or the function raises.
+    """
+    with contextlib.redirect_stdout(sys.stderr), _surroundings(spec):
+        function = load_function(spec)
+        try:
+            return function()
+        except CheckpointError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _raised(spec, error) from error
+
+
 def build(spec: str, *, seed: int | None = None) -> tf.Graph:
     """Return a new graph in which the model function `spec` has built its variables.
 
@@ -78,17 +94,10 @@ def build(spec: str, *, seed: int | None = None) -> tf.Graph:
         UsageError, ModelError: As `load_function`; or the function raises, or builds no variables.
     """
     graph = tf.Graph()
-    with contextlib.redirect_stdout(sys.stderr), _surroundings(spec):
-        function = load_function(spec)
-        with graph.as_default():
-            if seed is not None:
-                tf.compat.v1.set_random_seed(seed)
-            try:
-                function()
-            except CheckpointError:
-                raise
-            except (Exception, SystemExit) as error:
-                raise _raised(spec, error) from error
+    with graph.as_default():
+        if seed is not None:
+            tf.compat.v1.set_random_seed(seed)
+        call(spec)
     if graph.finalized:
         raise ModelError(f"{spec}: finalized its graph", hint="leave that out: the graph has yet to be used")
     if not graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES):

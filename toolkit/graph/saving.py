@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from toolkit.errors import ModelError, PublishError
 from toolkit.formats.bundle.publication import publish_bundle
-from toolkit.formats.bundle.verify import check_bundle
+from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import renumber
+from toolkit.formats.read_back import check_written
 from toolkit.graph.failures import as_system_error, reason
 from toolkit.graph.variables import by_name, dtype_of, shape_of
 
@@ -70,7 +71,8 @@ def save(
             name: (dtype_of(variable), session_shape(session, variable), known.get(name))
             for name, variable in variables.items()
         }
-        check_bundle(staged, expected)
+        with BundleCheckpoint(staged) as written:
+            check_written(written, expected)
 
     publish_bundle(prefix, write, check=check, force=force, sync=sync)
     return prefix

@@ -21,7 +21,7 @@ import numpy as np
 
 from toolkit import checksum, names
 from toolkit.checkpoint import Variable, regroup
-from toolkit.errors import MismatchError, UsageError
+from toolkit.errors import UsageError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.bundle import strings
 from toolkit.formats.hdf5 import output as hdf5_output
@@ -95,44 +95,6 @@ def write(
     return checksums
 
 
-def check(path: str, variables: Iterable[Variable], checksums: dict[str, int]) -> None:
-    """Read all of the file at `path` and compare it with what was written.
-
-    Args:
-        path: A file that `write` wrote.
-        variables: What it was given.
-        checksums: What it returned.
-
-    Raises:
-        MismatchError: A variable reads otherwise than it was written.
-    """
-    variables = list(variables)
-    paths = _paths([variable.name for variable in variables])
-    with h5py.File(path, "r") as file:
-        for variable in variables:
-            dataset = file[paths[variable.name]]
-            if variable.dtype.kind == "string":
-                crc = _checksum_of_strings(_read_strings(dataset))
-            else:
-                crc = _checksum_of_plain(dataset, variable)
-            stored_name = dataset.attrs["tf_name"]
-            if crc != checksums[variable.name] or dataset.shape != variable.shape:
-                raise MismatchError(
-                    f"{path}: {variable.name} was not written as it is: expected checksum "
-                    f"{checksums[variable.name]:#010x}, got {crc:#010x}",
-                    name=variable.name,
-                    expected=checksums[variable.name],
-                    found=crc,
-                )
-            if _read_name(stored_name) != variable.name:
-                raise MismatchError(
-                    f"{path}: {variable.name} was written as {stored_name!r}",
-                    name=variable.name,
-                    expected=variable.name,
-                    found=stored_name,
-                )
-
-
 def _paths(all_names: list[str]) -> dict[str, str]:
     """Return where each variable lies in the file."""
     known = set(all_names)
@@ -168,16 +130,6 @@ def _write_plain(
     return dataset, running.finish()
 
 
-def _checksum_of_plain(dataset: h5py.Dataset, variable: Variable) -> int:
-    running = checksum.Running()
-    slab = dataset.chunks or block_shape(dataset.shape, dataset.dtype.itemsize, _SLAB_BYTES)
-    for region in regions(dataset.shape, slab):
-        stored = np.ascontiguousarray(dataset[region]).reshape(-1)
-        values = hdf5_types.decode(stored, variable.dtype)
-        running.update(values.view(np.uint8))
-    return running.finish()
-
-
 def _write_strings(file: h5py.File, path: str, variable: Variable) -> tuple[h5py.Dataset, int]:
     values = variable.load()
     elements = values.reshape(-1).tolist()
@@ -207,12 +159,6 @@ def _string_dtype(elements: list[bytes]) -> Any:
     return h5py.string_dtype("utf-8")
 
 
-def _read_strings(dataset: h5py.Dataset) -> list[bytes]:
-    values = dataset[()] if dataset.size else np.empty(0, object)
-    values = values.reshape(-1).tolist() if dataset.shape else [values]
-    return [v if isinstance(v, bytes) else np.asarray(v, np.uint8).tobytes() for v in values]
-
-
 def _checksum_of_strings(elements: list[bytes]) -> int:
     parts = strings.encode(elements)
     running = strings.StringChecksum(len(elements), sum(map(len, parts)))
@@ -229,7 +175,3 @@ def _storable_name(name: str) -> str | np.void:
     except UnicodeDecodeError:
         return np.void(raw)
     return np.void(raw) if b"\0" in raw else name
-
-
-def _read_name(stored: Any) -> str:
-    return names.decode_name(stored.tobytes()) if isinstance(stored, np.void) else str(stored)

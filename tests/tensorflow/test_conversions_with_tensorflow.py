@@ -1,0 +1,164 @@
+"""What was converted restores in TensorFlow: TF1 to TF2, TF2 to TF1, and through every other format."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.tensorflow import reference, tf
+from toolkit import export, import_checkpoint, open_checkpoint
+from toolkit.change.export import plan_export
+
+v1 = tf.compat.v1
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's own
+
+MODEL = """
+import tensorflow as tf
+
+class Net(tf.Module):
+    def __init__(self):
+        with tf.name_scope("net"):
+            self.w = tf.Variable(tf.zeros([2, 3]), name="w")
+            self.b = tf.Variable(tf.zeros([3]), name="b")
+
+def module():
+    return Net()
+
+def keras():
+    return tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="dense")], name="net")
+
+def checkpoint():
+    return tf.train.Checkpoint(net=Net())
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    (tmp_path / "models_to_convert.py").write_text(MODEL)
+    return tmp_path / "models_to_convert.py"
+
+
+def save_tf1(prefix, names) -> dict[str, np.ndarray]:
+    """Save variables of these names and shapes as TensorFlow 1 does, and return their values."""
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(size=shape).astype("f") for name, shape in names.items()}
+    with v1.Graph().as_default(), v1.Session() as session:
+        for name, value in values.items():
+            v1.get_variable(name, initializer=value)
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(prefix))
+    return values
+
+
+@pytest.mark.parametrize("ending", ["h5", "safetensors", "npz"])
+def test_through_every_format_tensorflow_restores_the_same_bits(tmp_path, ending):
+    rng = np.random.default_rng(1)
+    content = {}
+    for dtype in reference.savable(tmp_path):
+        raw = rng.integers(0, 256, 12 * dtype.itemsize, np.uint8)
+        if dtype.itemsize == 1:
+            raw &= 1
+        content[f"{dtype}/values"] = (dtype, raw.view(dtype.numpy).reshape(3, 4))
+    reference.save(tmp_path / "m", content)
+    export(tmp_path / "m", tmp_path / f"x.{ending}")
+    import_checkpoint(tmp_path / f"x.{ending}", tmp_path / "again")
+    read = reference.restore(tmp_path / "again", content)
+    for name, (_, values) in content.items():
+        assert reference.same_bits(read[name], values), name
+
+
+class TestToTf2:
+    def test_a_module_restores_a_tf1_checkpoint(self, ckpt, tmp_path, model_file):
+        values = save_tf1(tmp_path / "old", {"net/w": (2, 3), "net/b": (3,)})
+        ran = ckpt(
+            "import", tmp_path / "old", "--to-tf2", "--model", f"{model_file}:module", "-o", tmp_path / "new"
+        )
+        assert ran.code == 0, ran.err
+        namespace: dict = {}
+        exec(compile(MODEL, "models", "exec"), namespace)
+        module = namespace["module"]()
+        tf.train.Checkpoint(module).read(str(tmp_path / "new")).assert_consumed()
+        assert module.w.numpy().tobytes() == values["net/w"].tobytes()
+        assert module.b.numpy().tobytes() == values["net/b"].tobytes()
+
+    def test_a_keras_model_restores_one_with_renames(self, ckpt, tmp_path, model_file):
+        values = save_tf1(tmp_path / "old", {"fc/weights": (2, 3), "fc/biases": (3,)})
+        ran = ckpt(
+            "import", tmp_path / "old", "--to-tf2", "--model", f"{model_file}:keras", "-o", tmp_path / "new",
+            "--rename", "fc/weights=net/dense/kernel", "--rename", "fc/biases=net/dense/bias",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err + ran.out
+        model = tf.keras.Sequential(
+            [tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="dense")], name="net"
+        )
+        tf.train.Checkpoint(model).read(str(tmp_path / "new")).assert_consumed()
+        assert model.layers[0].kernel.numpy().tobytes() == values["fc/weights"].tobytes()
+        assert model.layers[0].bias.numpy().tobytes() == values["fc/biases"].tobytes()
+
+    def test_what_does_not_fit_is_said(self, ckpt, tmp_path, model_file):
+        save_tf1(tmp_path / "old", {"net/w": (2, 3)})
+        ran = ckpt("import", tmp_path / "old", "--to-tf2", "--model", f"{model_file}:checkpoint", "--dry-run")
+        assert ran.code == 1
+        assert "no net/b in what is imported" in ran.out
+        ran = ckpt("import", tmp_path / "old", "--to-tf2", "--model", f"{model_file}:nothing", "--dry-run")
+        assert ran.code == 2
+        assert "returned int, which has no variables to keep" in ran.err
+
+
+class TestToTf1:
+    def test_a_saver_restores_a_keras_models_checkpoint(self, tmp_path):
+        model = tf.keras.Sequential(
+            [tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="dense")], name="net1"
+        )
+        path = tf.train.Checkpoint(model).write(str(tmp_path / "new"))
+        kernel, bias = (weight.numpy() for weight in model.weights)
+        plan_export(path, to_tf1=True).write(tmp_path / "old")
+        with v1.Graph().as_default(), v1.Session() as session:
+            w = v1.get_variable("net1/dense/kernel", [2, 3])
+            b = v1.get_variable("net1/dense/bias", [3])
+            v1.train.Saver().restore(session, str(tmp_path / "old"))
+            assert session.run(w).tobytes() == kernel.tobytes()
+            assert session.run(b).tobytes() == bias.tobytes()
+
+    def test_slots_come_along(self, tmp_path):
+        """Of tf.compat.v1's Adam in an object-based checkpoint: the names are TensorFlow 1's."""
+        with v1.Graph().as_default(), v1.Session() as session:
+            w = v1.get_variable("net/w", [2, 3], use_resource=True)
+            optimizer = v1.train.AdamOptimizer(0.1)
+            train = optimizer.minimize(tf.reduce_sum(w * w), var_list=[w])
+            session.run(v1.global_variables_initializer())
+            session.run(train)
+            checkpoint = v1.train.Checkpoint(w=w, optimizer=optimizer)
+            path = checkpoint.save(str(tmp_path / "new"), session=session)
+            expected = dict(
+                zip(("net/w", "net/w/Adam", "net/w/Adam_1"),
+                    session.run([w, optimizer.get_slot(w, "m"), optimizer.get_slot(w, "v")]), strict=True)
+            )  # fmt: skip
+        plan_export(path, to_tf1=True).write(tmp_path / "old")
+        with open_checkpoint(tmp_path / "old") as after:
+            for name, values in expected.items():
+                assert after[name].read().tobytes() == values.tobytes()
+            assert after.roles()["net/w/Adam_1"].of == "net/w"
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5"])
+def test_keras_files_become_checkpoints_that_the_model_restores(tmp_path, ending):
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="dense")], name="net2")
+    path = str(tmp_path / f"m{ending}")
+    if ending == ".weights.h5":
+        model.save_weights(path)
+    else:
+        model.save(path)
+    other = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="dense")], name="net2")
+    objects = tf.train.Checkpoint(other).write(str(tmp_path / "objects"))
+    rename = (
+        {}
+        if ending == ".h5"
+        else {"layers/dense/vars/0": "net2/dense/kernel", "layers/dense/vars/1": "net2/dense/bias"}
+    )
+    import_checkpoint(path, tmp_path / "out", rename=rename, object_graph_from=objects)
+    tf.train.Checkpoint(other).read(str(tmp_path / "out")).assert_consumed()
+    assert other.layers[0].kernel.numpy().tobytes() == model.layers[0].kernel.numpy().tobytes()

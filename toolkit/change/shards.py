@@ -1,0 +1,80 @@
+"""A result in several files of a limited size, with an index."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from toolkit.checkpoint import Variable
+from toolkit.errors import UsageError
+from toolkit.formats import safetensors_writer as writer
+from toolkit.formats.descriptions import keys_for
+from toolkit.formats.opening import open_checkpoint
+from toolkit.formats.read_back import check_written
+from toolkit.formats.safetensors import METADATA
+from toolkit.publish import Publication, exists
+
+
+def write_shards(
+    out: str,
+    variables: Mapping[str, Variable],
+    attributes: dict[str, Any],
+    limit: int,
+    *,
+    force: bool,
+    sync: bool,
+) -> tuple[str, int]:
+    """Write several safetensors files and their index; return its path, and the bytes of all."""
+    base = out.removesuffix(writer.SUFFIX)
+    index = base + writer.INDEX_SUFFIX
+    directory, name = os.path.split(base)
+    old = [
+        os.path.join(directory, entry)
+        for entry in os.listdir(directory or ".")
+        if re.fullmatch(rf"{re.escape(name)}(-\d{{5}}-of-\d{{5}})?\.safetensors", entry)
+    ]
+    if old and not force:
+        raise exists(old[0])
+    groups = writer.shards(sorted(variables.values(), key=lambda v: v.name), limit)
+    count = len(groups)
+    while any(f"-of-{count:05d}." in path for path in old):  # no new file takes an old one's name
+        count += 1
+    keys = keys_for(variables.values(), taken=[METADATA])
+    with Publication(index, force=force, sync=sync) as publication:
+        publication.replaces(old)
+        checksums: dict[str, int] = {}
+        where: dict[str, str] = {}
+        for number, group in enumerate(groups):
+            file = writer.shard_name(name, number, count)
+            checksums |= writer.write(publication.staged(file), group, attributes=attributes)
+            where |= {keys[variable.name]: file for variable in group}
+        staged = publication.staged(os.path.basename(index))
+        nbytes = sum(variable.nbytes for variable in variables.values())
+        writer.write_index(staged, where, nbytes)
+        publication.publish(check=lambda: check(staged, variables, checksums))
+    written = [
+        index,
+        *(os.path.join(directory, writer.shard_name(name, i, count)) for i in range(len(groups))),
+    ]
+    return index, sum(map(os.path.getsize, written))
+
+
+def check(path: str, variables: Mapping[str, Variable], checksums: Mapping[str, int]) -> None:
+    """Read what was written, and compare it with what was meant."""
+    with open_checkpoint(path) as written:
+        check_written(written, {n: (v.dtype, v.shape, checksums[n]) for n, v in variables.items()})
+
+
+def parse_size(size: str | int) -> int:
+    """Return the bytes that `500MB`, `2GiB` or a number says.
+
+    Raises:
+        UsageError: It is none, or not positive.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", str(size), re.IGNORECASE)
+    if match is None or not float(match[1]):
+        raise UsageError(f"{size!r}: not a size", hint="write 500MB, or 2GiB")
+    unit = 1024 if match[3] else 1000
+    return int(float(match[1]) * unit ** " KMGT".index(match[2].upper() or " "))

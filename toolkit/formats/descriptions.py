@@ -1,0 +1,49 @@
+"""What the toolkit writes of a tensor where a format has no word for it: in JSON, beside the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from toolkit.checkpoint import Variable
+from toolkit.names import encode_name
+
+
+def keys_for(variables: Collection[Variable], *, taken: Collection[str]) -> dict[str, str]:
+    """Return a key for each variable, by name: its name, or where that cannot be one, another.
+
+    A key is text without NUL, and none of those that are `taken`.
+    """
+    keys: dict[str, str] = {}
+    used = {v.name for v in variables if is_key(v.name, taken)} | set(taken)
+    for variable in variables:
+        key = variable.name
+        if not is_key(key, taken):
+            key = "".join(c if is_key(c, ()) else f"%{ord(c) & 0xFF:02X}" for c in key)
+            while key in used:
+                key = "%" + key
+            used.add(key)
+        keys[variable.name] = key
+    return keys
+
+
+def is_key(name: str, taken: Collection[str]) -> bool:
+    """Return whether `name` can be a key as it is."""
+    return name not in taken and "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def describe(variable: Variable, key: str, *, stored_as: str | None, crc32c: int) -> dict[str, Any]:
+    """Return what is to be said of a tensor.
+
+    Args:
+        variable: The tensor.
+        key: What it is called in the file.
+        stored_as: TensorFlow's dtype that the file says it has; `None` where it is stored as bytes.
+        crc32c: Of its values, as a bundle stores them.
+    """
+    described: dict[str, Any] = {"crc32c": crc32c}
+    if key != variable.name:
+        described["tf_name"] = encode_name(variable.name).hex()
+    if stored_as != variable.dtype.name:
+        described |= {"tf_dtype": variable.dtype.name, "shape": list(variable.shape)}
+    return described

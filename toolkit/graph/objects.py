@@ -1,0 +1,42 @@
+"""The objects of a user's model, as `tf.train.Checkpoint` keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from toolkit.checkpoint import Checkpoint
+from toolkit.errors import ModelError
+from toolkit.formats.opening import open_checkpoint
+from toolkit.graph.model_function import call
+
+
+@contextlib.contextmanager
+def template(spec: str) -> Iterator[Checkpoint]:
+    """Build what the function `spec` returns, and open the checkpoint that TensorFlow makes of it.
+
+    It has the object graph and the keys that `tf.train.Checkpoint` would write, and is removed afterwards.
+
+    Args:
+        spec: `MODULE:FUNCTION` or `FILE.py:FUNCTION`; it returns a Keras model, a `tf.Module` or a
+            `tf.train.Checkpoint`.
+
+    Raises:
+        UsageError, ModelError: It cannot be found or run, or returns nothing that has variables.
+    """
+    built = call(spec)
+    try:
+        checkpoint = built if isinstance(built, tf.train.Checkpoint) else tf.train.Checkpoint(built)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{spec}: returned {type(built).__name__}, which has no variables to keep",
+            hint="return a Keras model, a tf.Module or a tf.train.Checkpoint",
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="ckpt-") as folder:
+        prefix = checkpoint.write(os.path.join(folder, "objects"))
+        with open_checkpoint(prefix) as opened:
+            yield opened
