@@ -230,6 +230,22 @@ def test_an_existing_file_is_refused_unless_forced(tmp_path):
     assert names_in(tmp_path) == ["x.h5"]
 
 
+def test_kernels_have_their_dimensions_labelled(tmp_path):
+    prefix = write_bundle(
+        tmp_path / "m",
+        {
+            "conv/kernel": np.zeros((3, 3, 1, 2), "f"),
+            "fc/weights": np.zeros((4, 2), "f"),
+            "fc/bias": np.zeros(2, "f"),
+        },
+    )
+    exported(prefix, tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert [d.label for d in file["conv/kernel"].dims] == ["height", "width", "input", "output"]
+        assert [d.label for d in file["fc/weights"].dims] == ["input", "output"]
+        assert [d.label for d in file["fc/bias"].dims] == [""]
+
+
 def test_what_reads_back_otherwise_is_not_published(tmp_path, monkeypatch):
     monkeypatch.setattr(hdf5_types, "encode", lambda values, dtype: values * 0)
     with pytest.raises(MismatchError, match="was not written as it is"):

@@ -20,7 +20,8 @@ EVERY_NAME = {
     "Checkpoint", "CheckpointError", "ChecksumError", "Exported", "FormatError", "GraphVariable",
     "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "Summary",
     "TruncatedError", "UnsupportedError", "UsageError", "Variable", "VariableNotFoundError", "Verdict",
-    "__version__", "export", "initialize", "inspect", "list_variables", "open_checkpoint", "plan_export",
+    "__version__", "export", "import_checkpoint", "initialize", "inspect", "list_variables", "open_checkpoint", "plan_export",
+    "plan_import",
     "plan_initialize", "plan_reinit", "plan_restore", "save",
 }  # fmt: skip
 

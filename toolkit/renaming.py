@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from toolkit.errors import UsageError
+from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role, owners_first
 from toolkit.selection import Pattern, compile_regex, not_found
 
@@ -71,6 +71,37 @@ def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where
             taken[target] = name
         current = moved
     return current
+
+
+def rename_called(
+    roles: Mapping[str, Role], called: Mapping[str, str], rules: Iterable[tuple[str, str]], *, where: str
+) -> dict[str, str]:
+    """Return the new name of every variable, having called each as `called` says, as `rename` does.
+
+    Raises:
+        VariableNotFoundError, UsageError: As `rename`.
+    """
+    owners = {name: called.get(role.of, role.of) if role.of else None for name, role in roles.items()}
+    by_called = {called[name]: Role(role.kind, owners[name]) for name, role in roles.items()}
+    renamed = rename(by_called, rules, where=where)
+    return {name: renamed[called[name]] for name in roles}
+
+
+def rename_by_either(
+    roles: Mapping[str, Role], paths: Mapping[str, str], rules: Iterable[tuple[str, str]], *, where: str
+) -> dict[str, str]:
+    """Return what `rename` does; where an OLD is no name, all of them mean the readable names, `paths`.
+
+    Raises:
+        VariableNotFoundError, UsageError: As `rename`.
+    """
+    rules = list(rules)
+    try:
+        return rename(roles, rules, where=where)
+    except VariableNotFoundError:
+        if not paths:
+            raise
+    return rename_called(roles, {name: paths.get(name, name) for name in roles}, rules, where=where)
 
 
 def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[str, str]:

@@ -162,3 +162,77 @@ def test_keras_files_become_checkpoints_that_the_model_restores(tmp_path, ending
     import_checkpoint(path, tmp_path / "out", rename=rename, object_graph_from=objects)
     tf.train.Checkpoint(other).read(str(tmp_path / "out")).assert_consumed()
     assert other.layers[0].kernel.numpy().tobytes() == model.layers[0].kernel.numpy().tobytes()
+
+
+KERAS_MODEL = """
+import tensorflow as tf
+
+def network():
+    layers = tf.keras.layers
+    return tf.keras.Sequential([
+        tf.keras.Input((6, 6, 1)),
+        layers.SeparableConv2D(3, 3, name="conv"),
+        layers.BatchNormalization(name="norm"),
+        layers.Reshape((16, 3)),
+        layers.GRU(4, name="gru"),
+        layers.Dense(2, name="head"),
+    ], name="net3")
+"""
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A model with random weights, batch statistics among them, and its checkpoint."""
+    (tmp_path / "keras_network.py").write_text(KERAS_MODEL)
+    namespace: dict = {}
+    exec(compile(KERAS_MODEL, "network", "exec"), namespace)
+    model = namespace["network"]()
+    rng = np.random.default_rng(3)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1, 1.0, weight.shape))
+    path = tf.train.Checkpoint(model).write(str(tmp_path / "m"))
+    return model, namespace["network"], path
+
+
+INPUTS = np.random.default_rng(4).normal(size=(5, 6, 6, 1)).astype("f")
+
+
+def test_keras_loads_the_legacy_layout_by_name_and_predicts_the_same(ckpt, tmp_path, trained):
+    model, build, path = trained
+    ran = ckpt("export", path, tmp_path / "x.h5", "--layout", "keras")
+    assert ran.code == 0, ran.err
+    other = build()
+    assert not np.allclose(other.predict(INPUTS, verbose=0), model.predict(INPUTS, verbose=0))
+    other.load_weights(str(tmp_path / "x.h5"), by_name=True)
+    assert other.predict(INPUTS, verbose=0).tobytes() == model.predict(INPUTS, verbose=0).tobytes()
+    with open_checkpoint(tmp_path / "x.h5") as after:
+        assert after.describe() == "Keras weights (HDF5)"
+        assert set(after) == {weight.path for weight in model.weights}
+
+
+def test_keras_loads_its_own_layout_and_predicts_the_same(ckpt, tmp_path, trained):
+    model, build, path = trained
+    spec = f"{tmp_path}/keras_network.py:network"
+    out = tmp_path / "x.weights.h5"
+    ran = ckpt("export", path, out, "--layout", "keras3", "--model", spec)
+    assert ran.code == 0, ran.err
+    other = build()
+    other.load_weights(str(out))
+    assert other.predict(INPUTS, verbose=0).tobytes() == model.predict(INPUTS, verbose=0).tobytes()
+    ran = ckpt(
+        "export",
+        path,
+        tmp_path / "y.weights.h5",
+        "--layout",
+        "keras3",
+        "--model",
+        spec,
+        "--rename",
+        "net3/head=top",
+    )
+    assert ran.code == 1
+    assert "no net3/head/kernel in the checkpoint" in ran.out
+    assert not (tmp_path / "y.weights.h5").exists()
+    ran = ckpt("export", path, tmp_path / "y.weights.h5")
+    assert ran.code == 2
+    assert "hint: ckpt export CKPT OUT.weights.h5 --layout keras3 --model" in ran.err

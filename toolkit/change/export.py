@@ -19,7 +19,6 @@ from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
-from toolkit.roles import Role
 from toolkit.selection import matching, select
 from toolkit.version import __version__
 
@@ -51,6 +50,7 @@ class ExportPlan(FilePlan):
         compress: str | None = None,
         checksum: bool = False,
         max_shard_size: str | int | None = None,
+        layout: str = "tf",
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
@@ -63,6 +63,8 @@ class ExportPlan(FilePlan):
             checksum: Let HDF5 keep a checksum of each chunk, too, and compare it at every reading.
             max_shard_size: For safetensors: `500MB`, or bytes; what is larger goes to several files
                 and an index, `OUT.safetensors.index.json`.
+            layout: Of HDF5: `tf`, or `keras`, the legacy layout that Keras loads with
+                `load_weights(…, by_name=True)`; for that the plan is made with `weights_only`.
             force: Replace what is there.
             sync: Make it survive a power loss.
             progress: Is told the size of each chunk that was written.
@@ -74,7 +76,9 @@ class ExportPlan(FilePlan):
             MismatchError: A value does not fit the dtype it is cast to, or reads back otherwise.
         """
         out = os.fspath(out)
-        check_destination(out, compress=compress, checksum=checksum, max_shard_size=max_shard_size)
+        check_destination(
+            out, compress=compress, checksum=checksum, max_shard_size=max_shard_size, layout=layout
+        )
         refuse_source(out, self.sources)
         variables = self.watched(progress)
         attributes = _attributes(self.sources[0])
@@ -98,7 +102,7 @@ class ExportPlan(FilePlan):
             else:
                 from toolkit.formats.hdf5 import writer as hdf5
 
-                options = hdf5.Options(compress, checksum)
+                options = hdf5.Options(compress, checksum, layout)
                 checksums = hdf5.write(staged, variables.values(), attributes=attributes, options=options)
             publication.publish(check=lambda: check(staged, variables, checksums))
         return Exported(out, len(variables), os.path.getsize(out))
@@ -112,6 +116,7 @@ def plan_export(
     rename: Renames = (),
     cast: Mapping[str, str] | Iterable[str] = (),
     to_tf1: bool = False,
+    weights_only: bool = False,
 ) -> ExportPlan:
     """Plan to export the variables that `patterns` mean, all without any.
 
@@ -124,6 +129,7 @@ def plan_export(
         to_tf1: Call the variables of an object-based checkpoint by their readable names, which are those
             of TensorFlow 1 where there are such, and leave the object graph out: for `write`, which makes
             a name-based checkpoint of it. `rename` then means the readable names.
+        weights_only: Leave out what is no weight of the model, and call weights by their readable names.
 
     Raises:
         VariableNotFoundError: A pattern or OLD matches nothing.
@@ -134,8 +140,10 @@ def plan_export(
     roles, paths = checkpoint.roles(), checkpoint.paths()
     chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths)
     chosen_roles = {name: roles[name] for name in chosen}
-    called = {name: paths.get(name, name) if to_tf1 else name for name in chosen}
-    renamed = _renamed(chosen_roles, called, rename, where=checkpoint.path)
+    by_path = to_tf1 or weights_only
+    called = {name: paths.get(name, name) if by_path else name for name in chosen}
+    rules = renaming.read_rules(rename)
+    renamed = renaming.rename_called(chosen_roles, called, rules, where=checkpoint.path)
     targets: dict[str, DType] = {}
     for pattern, dtype in _read_casts(cast):
         where = f"{checkpoint.path}, of what is exported"
@@ -149,6 +157,8 @@ def plan_export(
         dtype = targets.get(name, variable.dtype)
         if variable.dtype.kind == "handle":
             action, reason = "drop", f"{dtype} has no plain values"
+        elif weights_only and roles[name].kind != "weight":
+            action, reason = "drop", "no weight of the model"
         elif to_tf1 and roles[name].kind == "metadata":
             action, reason = "drop", "a name-based checkpoint has no objects"
         elif dtype is not variable.dtype:
@@ -157,20 +167,10 @@ def plan_export(
         else:
             made[new] = variable.renamed(new)
             action, reason = ("keep", "unchanged") if new == name else ("copy", "renamed")
-            if to_tf1 and new != name and new == called[name]:
+            if by_path and new != name and new == called[name]:
                 reason = "by its name in a graph"
         verdicts.append(Verdict(new, action, name, reason, dtype.name, variable.shape))
     return ExportPlan(verdicts, made, [checkpoint])
-
-
-def _renamed(
-    roles: Mapping[str, Role], called: Mapping[str, str], rename: Renames, *, where: str
-) -> dict[str, str]:
-    """Return the new name of each variable, after calling each as `called` says."""
-    owners = {name: called.get(role.of, role.of) if role.of else None for name, role in roles.items()}
-    by_called = {called[name]: Role(role.kind, owners[name]) for name, role in roles.items()}
-    renamed = renaming.rename(by_called, renaming.read_rules(rename), where=where)
-    return {name: renamed[called[name]] for name in roles}
 
 
 def export(
@@ -184,6 +184,7 @@ def export(
     compress: str | None = None,
     checksum: bool = False,
     max_shard_size: str | int | None = None,
+    layout: str = "tf",
     force: bool = False,
     sync: bool = True,
 ) -> Exported:
@@ -192,9 +193,17 @@ def export(
     Raises:
         CheckpointError: As they do.
     """
-    plan = plan_export(checkpoint, patterns, exclude=exclude, rename=rename, cast=cast)
+    plan = plan_export(
+        checkpoint, patterns, exclude=exclude, rename=rename, cast=cast, weights_only=layout == "keras"
+    )
     return plan.export(
-        out, compress=compress, checksum=checksum, max_shard_size=max_shard_size, force=force, sync=sync
+        out,
+        compress=compress,
+        checksum=checksum,
+        max_shard_size=max_shard_size,
+        layout=layout,
+        force=force,
+        sync=sync,
     )
 
 
@@ -204,6 +213,7 @@ def check_destination(
     compress: str | None = None,
     checksum: bool = False,
     max_shard_size: str | int | None = None,
+    layout: str = "tf",
 ) -> None:
     """Raise unless `out` ends in what tells a format that is written, and has what is asked for.
 
@@ -217,6 +227,10 @@ def check_destination(
         )
     if out.endswith(".weights.h5"):
         raise UsageError(f"{out}: this ending means Keras 3's own layout", hint="end it in .h5 alone")
+    if layout not in ("tf", "keras"):
+        raise UsageError(f"layout {layout!r}: expected tf or keras", hint="--layout keras")
+    if layout != "tf" and not out.endswith((".h5", ".hdf5")):
+        raise UsageError("--layout is for HDF5", hint="leave it out, or end OUT in .h5")
     if compress not in (None, "gzip"):
         raise UsageError(f"compression {compress!r}: expected gzip", hint="--compress gzip")
     if compress and out.endswith(".safetensors"):

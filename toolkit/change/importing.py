@@ -39,7 +39,8 @@ def plan_import(
     """
     source = as_checkpoint(source)
     variables = source.variables()
-    renamed = renaming.rename(source.roles(), renaming.read_rules(rename), where=source.path)
+    rules = renaming.read_rules(rename)
+    renamed = renaming.rename_by_either(source.roles(), source.paths(), rules, where=source.path)
     if object_graph_from is not None:
         return _with_objects(source, renamed, as_checkpoint(object_graph_from))
     verdicts = []

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from toolkit.cli import options, output
+from toolkit.cli.keras_weights import export_weights
 from toolkit.cli.patterns import gather
 from toolkit.errors import UsageError
 
@@ -46,6 +47,21 @@ def export(
             show_default=False,
         ),
     ] = None,
+    layout: Annotated[
+        Literal["tf", "keras", "keras3"] | None,
+        typer.Option(
+            help="Of HDF5: tf; keras, for load_weights(by_name=True); keras3: OUT.weights.h5, with --model.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="For keras3: the function that returns the Keras model.",
+            show_default=False,
+        ),
+    ] = None,
     to_tf1: Annotated[
         bool,
         typer.Option("--to-tf1", help="Write a name-based checkpoint of an object-based one (TF2)."),
@@ -62,14 +78,22 @@ def export(
 
     The file is read back and every value compared before it appears. TensorFlow is not loaded.
     """
+    if layout == "keras3" or model is not None or out.endswith(".weights.h5"):
+        if pattern or exclude or select_from or cast or compress or checksum or max_shard_size or to_tf1:
+            raise UsageError("keras3: all weights of the model are written", hint="give --rename alone")
+        export_weights(ckpt, out, layout, model, rename or (), force, no_sync, dry_run, json, no_truncate)
+        return
     from toolkit.change.export import check_destination, plan_export
     from toolkit.formats.opening import open_checkpoint
     from toolkit.render.units import count, size
 
+    chosen = layout or "tf"
     if to_tf1:
-        _refuse_for_prefix(compress, checksum, max_shard_size)
+        _refuse_for_prefix(compress, checksum, max_shard_size, layout)
     else:
-        check_destination(out, compress=compress, checksum=checksum, max_shard_size=max_shard_size)
+        check_destination(
+            out, compress=compress, checksum=checksum, max_shard_size=max_shard_size, layout=chosen
+        )
     patterns = gather(pattern, select_from)
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
         if to_tf1:
@@ -81,6 +105,7 @@ def export(
             rename=rename or (),
             cast=cast or (),
             to_tf1=to_tf1,
+            weights_only=chosen == "keras",
         )
         done = None
         if not dry_run:
@@ -93,6 +118,7 @@ def export(
                         compress=compress,
                         checksum=checksum,
                         max_shard_size=max_shard_size,
+                        layout=chosen,
                         force=force,
                         sync=not no_sync,
                         progress=progress,
@@ -106,10 +132,12 @@ def export(
             )
 
 
-def _refuse_for_prefix(compress: str | None, checksum: bool, max_shard_size: str | None) -> None:
+def _refuse_for_prefix(
+    compress: str | None, checksum: bool, max_shard_size: str | None, layout: str | None
+) -> None:
     """Refuse options that a checkpoint of TensorFlow's own has no use for."""
-    if compress or checksum or max_shard_size:
+    if compress or checksum or max_shard_size or layout:
         raise UsageError(
-            "--to-tf1 writes TensorFlow's own format, which has checksums and no compression",
-            hint="leave --compress, --checksum and --max-shard-size out",
+            "--to-tf1 writes TensorFlow's own format, which has checksums, no compression, and one layout",
+            hint="leave --compress, --checksum, --max-shard-size and --layout out",
         )

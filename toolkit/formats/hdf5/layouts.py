@@ -51,8 +51,9 @@ def read(file: h5py.File, datasets: Mapping[str, h5py.Dataset], path: str) -> Na
     Raises:
         FormatError: The file breaks a rule of its layout.
     """
-    if _text(file.attrs.get("layout")) == "tf" and all("tf_name" in d.attrs for d in datasets.values()):
-        return _read_tf(datasets, path)
+    layout = _text(file.attrs.get("layout"))
+    if layout in ("tf", "keras") and all("tf_name" in dataset.attrs for dataset in datasets.values()):
+        return _read_tf(datasets, path)._replace(layout=layout)
     root = "model_weights" if "model_weights" in file and "layer_names" not in file.attrs else ""
     group = file[root] if root else file
     if isinstance(group, h5py.Group) and ("layer_names" in group.attrs or "layer_names0" in group.attrs):

@@ -13,6 +13,7 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation on special type
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -24,12 +25,17 @@ from toolkit.checkpoint import Variable, regroup
 from toolkit.errors import UsageError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.bundle import strings
+from toolkit.formats.hdf5 import keras_layout
 from toolkit.formats.hdf5 import output as hdf5_output
 from toolkit.formats.hdf5 import types as hdf5_types
 
 LAYOUT = "tf"
 _MAX_DIMENSIONS = 32
 """Of a dataset (H5Spublic.h, H5S_MAX_RANK)."""
+_KERNEL = r"(^|/)(\w*_)?(kernel|weights?|w|filters?)(_\d+)?$"
+"""How the names of kernels end."""
+_KERNEL_DIMENSIONS = ("depth", "height", "width", "input", "output")
+"""What the dimensions of a kernel are, the last ones first: of a dense layer the last two."""
 _SLAB_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 20
 """Of a chunked dataset: what HDF5 holds of it at a time."""
@@ -43,10 +49,12 @@ class Options(NamedTuple):
     Attributes:
         compress: `gzip`, or `None`.
         checksum: Whether HDF5 keeps a Fletcher-32 of each chunk and compares it at every reading.
+        layout: `tf`, the toolkit's own, or `keras`, the legacy one of weights.
     """
 
     compress: str | None = None
     checksum: bool = False
+    layout: str = LAYOUT
 
 
 def write(
@@ -62,7 +70,7 @@ def write(
         path: It must not exist.
         variables: What to write. All are read once, and checked on the way.
         attributes: Of the file.
-        options: How datasets are stored.
+        options: How they are stored.
 
     Raises:
         UnsupportedError: A variable has no plain values.
@@ -71,17 +79,21 @@ def write(
         OSError: The system refuses something.
     """
     variables = list(variables)
-    paths = _paths([variable.name for variable in variables])
     for variable in variables:
         if len(variable.shape) > _MAX_DIMENSIONS:
             raise UsageError(
                 f"{variable.name}: has {len(variable.shape)} dimensions, HDF5 at most {_MAX_DIMENSIONS}",
                 hint=f"leave it out with --exclude '{variable.name}'",
             )
+    all_names = [variable.name for variable in variables]
+    layers = None if options.layout == LAYOUT else keras_layout.layers_of(all_names)
+    paths = _paths(all_names) if layers is None else keras_layout.paths_of(layers)
     checksums = {}
     with hdf5_output.create(path) as (file, output):
-        for name, value in {"layout": LAYOUT, **attributes}.items():
+        for name, value in {"layout": options.layout, **attributes}.items():
             file.attrs[name] = value
+        if layers is not None:
+            keras_layout.write_attributes(file, layers)
         for variable in variables:
             if variable.dtype.kind == "string":
                 dataset, crc = _write_strings(file, paths[variable.name], variable)
@@ -90,9 +102,18 @@ def write(
             dataset.attrs["tf_name"] = _storable_name(variable.name)
             dataset.attrs["tf_dtype"] = variable.dtype.name
             dataset.attrs["crc32c"] = np.uint32(crc)
+            _label(dataset, variable.name)
             checksums[variable.name] = crc
             output.check()
     return checksums
+
+
+def _label(dataset: h5py.Dataset, name: str) -> None:
+    """Say what the dimensions of a kernel are, for those who look at the file."""
+    labels = _KERNEL_DIMENSIONS[-len(dataset.shape) :] if dataset.shape else ()
+    if len(labels) == len(dataset.shape) >= 2 and re.search(_KERNEL, name):
+        for dimension, label in zip(dataset.dims, labels, strict=True):
+            dimension.label = label
 
 
 def _paths(all_names: list[str]) -> dict[str, str]:
