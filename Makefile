@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check examples bench format golden clean print-python
+.PHONY: demo test test-all check examples bench format golden clean print-python
 
 demo: $(READY)
 	@$(BIN)/python examples/digits/demo.py build/demo
@@ -14,6 +14,13 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest -q
 	@echo "make test: the tests have passed"
+
+# The properties that are tried against TensorFlow on some 700 checkpoints in `make test`: on 10,000.
+test-all: test
+	@CHECKPOINT_EXAMPLES=15 $(BIN)/python -m pytest -q -k 'TestSlices or TestV1 or endian or bundle or comes_back' \
+		tests/tensorflow/test_bundle_matches_tensorflow.py tests/tensorflow/test_formats_match_tensorflow.py \
+		tests/test_conversions.py
+	@echo "make test-all: the tests have passed, properties on more than 10,000 checkpoints"
 
 check: $(READY)
 	@$(BIN)/ruff check .
@@ -36,6 +43,7 @@ format: $(READY)
 # What TensorFlow writes and says: only for a new kind of golden checkpoint.
 golden: $(READY)
 	@$(BIN)/python -m tests.data.make_golden
+	@$(BIN)/python -m tests.data.make_invalid
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python"; exit 1; }

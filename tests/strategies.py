@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 from hypothesis import strategies as st
 
 from toolkit import dtypes
 from toolkit.dtypes import DType
+
+
+def examples(count: int) -> int:
+    """Return how many examples a property is tried on: `count`, or many times that in `make test-all`."""
+    return count * int(os.environ.get("CHECKPOINT_EXAMPLES", "1"))
+
 
 PLAIN = [d for d in dtypes.BY_NAME.values() if d.itemsize is not None]
 """Every dtype with plain values."""

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.conftest import VALID, names_in, write_bundle
-from tests.strategies import PLAIN, tensors
+from tests.strategies import PLAIN, examples, tensors
 from toolkit import PublishError, UsageError, dtypes, export, open_checkpoint, plan_export
-from toolkit.change.shards import parse_size
+from toolkit.change.sizes import parse_size
 from toolkit.formats.bundle.writer import BundleWriter
 
 FORMATS = ("h5", "safetensors", "npz")
@@ -42,7 +42,7 @@ def test_golden_checkpoints_come_back(tmp_path, ending, golden):
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "npz"])
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(tensors(PLAIN))
 def test_any_checkpoint_comes_back(tmp_path_factory, ending, content):
     folder = tmp_path_factory.mktemp("any")

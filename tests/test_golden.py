@@ -22,8 +22,7 @@ def cases():
             yield pytest.param(None, None, marks=pytest.mark.skip(f"no {folder.name} checkpoints here"))
             continue
         for prefix, variables in json.loads((folder / "expected.json").read_text("utf-8")).items():
-            if (folder / f"{prefix}.index").exists():  # a V2 bundle
-                yield pytest.param(folder / prefix, variables, id=f"{folder.name}/{prefix}")
+            yield pytest.param(folder / prefix, variables, id=f"{folder.name}/{prefix}")
 
 
 CASES = list(cases())

@@ -1,6 +1,6 @@
 """Make the checkpoints in `valid/` with TensorFlow, and write down what TensorFlow reads from them.
 
-    python -m tests.data.make_golden
+    python -m tests.data.make_golden [NAME]...
 
 `expected.json` has for each variable of each checkpoint its dtype, shape and the SHA-256 of its values
 in C order, little endian; for strings, of each element's length (8 bytes, little endian) and bytes.
@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from tests.conftest import write_table
 from tests.strategies import BITS
 from tests.tensorflow import reference, tf
-from toolkit import dtypes
+from toolkit import checksum, dtypes
+from toolkit.formats.bundle.messages import Entry, encode_entry
 from toolkit.graph.models import perceptron
 
 VALID = Path(__file__).parent / "valid"
@@ -84,6 +87,81 @@ def golden_perceptron(folder: Path) -> Path:
         )
 
 
+def golden_partitioned(folder: Path) -> Path:
+    """Variables partitioned over rows and over columns, beside one that is not."""
+    rng = np.random.default_rng(1)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for axis, shape in ((0, (7, 3)), (1, (2, 5))):
+            with tf.compat.v1.variable_scope(
+                f"axis{axis}", partitioner=tf.compat.v1.fixed_size_partitioner(3, axis=axis)
+            ):
+                tf.compat.v1.get_variable("w", shape)
+        tf.compat.v1.get_variable("whole", [2])
+        for variable in tf.compat.v1.global_variables():
+            variable.load(rng.normal(size=variable.shape).astype("f"), session)
+        saver = tf.compat.v1.train.Saver()
+        return Path(saver.save(session, str(folder / "model"), write_state=False, write_meta_graph=False))
+
+
+def golden_v1(folder: Path) -> Path:
+    """A V1 checkpoint with all dtypes that TensorFlow's V1 writer takes, and strings."""
+    content = {"text": (dtypes.BY_NAME["string"], np.array([b"a", b"", b"\xff\0"], object))}
+    for name in ("float32", "float64", "int32", "uint8", "int16", "int8", "complex64", "int64", "bool"):
+        dtype = dtypes.BY_NAME[name]
+        raw = np.arange(2 * dtype.itemsize, dtype=np.uint8) % (2 if name == "bool" else 255)
+        content[name] = (dtype, raw.view(dtype.numpy).reshape(2, 1))
+    tf.raw_ops.Save(
+        filename=str(folder / "model.ckpt"),
+        tensor_names=list(content),
+        data=[reference.to_tensor(dtype, values) for dtype, values in content.values()],
+    )
+    return folder / "model.ckpt"
+
+
+def golden_objects(folder: Path) -> Path:
+    """A Keras 3 model and its optimizer, as tf.train.Checkpoint writes them."""
+    tf.keras.utils.set_random_seed(1)
+    layers = [
+        tf.keras.Input((2,)),
+        tf.keras.layers.Dense(3, name="hidden"),
+        tf.keras.layers.Dense(2, name="head"),
+    ]
+    model = tf.keras.Sequential(layers, name="net")
+    model.compile(tf.keras.optimizers.Adam(), "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 2)), verbose=0)
+    return Path(tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(folder / "model")))
+
+
+def golden_big_endian(folder: Path) -> Path:
+    """What a machine of the other byte order would have written; made by hand, read by TensorFlow."""
+    entries, data = {b"": b"\x08\x01\x10\x01\x1a\x02\x08\x01"}, b""
+    for name, values in {
+        "float32": np.array([1.5, -0.0, 3e38], ">f4"),
+        "int64": np.array([[1 << 40, -1]], ">i8"),
+        "complex64": np.array([1 + 2j], ">c8"),
+        "uint8": np.array([7], "u1"),
+    }.items():
+        raw = values.tobytes()
+        entry = Entry(dtypes.BY_NAME[name], values.shape, len(raw), 0, len(data), checksum.crc32c(raw))
+        entries[name.encode()] = encode_entry(entry)
+        data += raw
+    write_table(folder / "model.index", entries)
+    (folder / "model.data-00000-of-00001").write_bytes(data)
+    return folder / "model"
+
+
+GOLDEN = (
+    golden_dtypes,
+    golden_strings,
+    golden_shards,
+    golden_perceptron,
+    golden_partitioned,
+    golden_v1,
+    golden_objects,
+    golden_big_endian,
+)
+
+
 def described(prefix: Path) -> dict[str, list]:
     """Return what TensorFlow's own reader says of a checkpoint."""
     reader = tf.train.load_checkpoint(str(prefix))
@@ -106,17 +184,21 @@ def described(prefix: Path) -> dict[str, list]:
     return found
 
 
-def main() -> None:
-    shutil.rmtree(VALID, ignore_errors=True)
-    expected = {}
-    for make in (golden_dtypes, golden_strings, golden_shards, golden_perceptron):
+def main(wanted: list[str]) -> None:
+    """Make all, or those that are `wanted`, anew."""
+    file = VALID / "expected.json"
+    expected = json.loads(file.read_text("utf-8")) if wanted else {}
+    for make in GOLDEN:
         folder = VALID / make.__name__.removeprefix("golden_")
+        if wanted and folder.name not in wanted:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         prefix = make(folder)
         expected[str(prefix.relative_to(VALID))] = described(prefix)
     text = json.dumps(expected, indent=1, sort_keys=True, ensure_ascii=False)
-    (VALID / "expected.json").write_text(text + "\n", encoding="utf-8")
+    file.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.strategies import tensors
+from tests.strategies import examples, tensors
 from tests.tensorflow import reference, tf
 from toolkit import dtypes
 from toolkit.formats.bundle.naming import data_file, index_file
@@ -22,7 +22,7 @@ with tempfile.TemporaryDirectory() as _folder:
     SAVABLE = reference.savable(Path(_folder))
 
 EXAMPLES = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tensorflow import reference, tf
-from toolkit import export, import_checkpoint, open_checkpoint
+from toolkit import dtypes, export, import_checkpoint, open_checkpoint
 from toolkit.change.export import plan_export
 
 v1 = tf.compat.v1
@@ -236,3 +236,26 @@ def test_keras_loads_its_own_layout_and_predicts_the_same(ckpt, tmp_path, traine
     ran = ckpt("export", path, tmp_path / "y.weights.h5")
     assert ran.code == 2
     assert "hint: ckpt export CKPT OUT.weights.h5 --layout keras3 --model" in ran.err
+
+
+@pytest.mark.parametrize("limit", [40, 100, 1000])
+def test_tensorflow_restores_what_is_spread_over_data_files(tmp_path, limit):
+    rng = np.random.default_rng(5)
+    shapes = {"a": (3,), "big": (7, 5), "c": (2, 2), "cube": (3, 4, 5), "scalar": (), "z": (9,)}
+    content = {name: (tf.float32, rng.normal(size=shape).astype("f")) for name, shape in shapes.items()}
+    content = {name: (dtypes.BY_NAME["float32"], values) for name, (_, values) in content.items()}
+    reference.save(tmp_path / "m", content)
+    for force in (False, True):
+        import_checkpoint(tmp_path / "m", tmp_path / "out", max_shard_size=limit, force=force)
+        read = reference.restore(tmp_path / "out", content)
+        for name, (_, values) in content.items():
+            assert reference.same_bits(read[name], values)
+        files = list(tmp_path.glob("out.data-*"))
+        assert max(path.stat().st_size for path in files) <= limit
+        with open_checkpoint(tmp_path / "out") as checkpoint:
+            assert bool(checkpoint["big"].slices) == (limit < 140)
+    with v1.Graph().as_default(), v1.Session() as session:
+        variables = {name: v1.get_variable(name, shape) for name, shape in shapes.items()}
+        v1.train.Saver(variables).restore(session, str(tmp_path / "out"))
+        for name, variable in variables.items():
+            assert session.run(variable).tobytes() == content[name][1].tobytes()

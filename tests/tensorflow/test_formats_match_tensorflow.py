@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import write_table
-from tests.strategies import PLAIN, plain_values, shapes, string_values
+from tests.strategies import PLAIN, examples, plain_values, shapes, string_values
 from tests.tensorflow import reference, tf
 from toolkit import checksum, dtypes, open_checkpoint
 from toolkit.formats.bundle.messages import Entry, encode_entry
@@ -43,7 +43,7 @@ def boxes(shape, cut):
 
 
 class TestSlices:
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(cuts(), st.data())
     def test_of_any_partitioning_read_equal(self, savable, tmp_path_factory, cut, data):
         folder = tmp_path_factory.mktemp("slices")
@@ -127,7 +127,7 @@ def v1_dtypes(tmp_path_factory):
 
 
 class TestV1:
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(st.data())
     def test_values_read_equal(self, v1_dtypes, tmp_path_factory, data):
         folder = tmp_path_factory.mktemp("v1")
@@ -199,7 +199,7 @@ SWAPPED |= {"float16", "float32", "float64", "complex64", "complex128"}
 """The dtypes whose byte order TensorFlow turns round; it refuses others (tensor_bundle/byte_swap_tensor.cc)."""
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(shapes(4), st.data())
 def test_tensorflow_and_we_read_the_same_from_big_endian_bundles(savable, tmp_path_factory, shape, data):
     folder = tmp_path_factory.mktemp("endian")

@@ -11,7 +11,8 @@ from toolkit import casting, dtypes, renaming
 from toolkit.change import results
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
-from toolkit.change.shards import check, parse_size, write_shards
+from toolkit.change.shards import check, write_shards
+from toolkit.change.sizes import parse_size
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError

@@ -63,6 +63,7 @@ def import_checkpoint(
     *,
     rename: Renames = (),
     object_graph_from: Checkpoint | str | os.PathLike[str] | None = None,
+    max_shard_size: str | int | None = None,
     force: bool = False,
     sync: bool = True,
 ) -> FilePlan:
@@ -75,7 +76,7 @@ def import_checkpoint(
         CheckpointError: As they do.
     """
     plan = plan_import(source, rename=rename, object_graph_from=object_graph_from)
-    plan.write(prefix, force=force, sync=sync)
+    plan.write(prefix, max_shard_size=max_shard_size, force=force, sync=sync)
     return plan
 
 

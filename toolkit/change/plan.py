@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from toolkit.change.results import Progress, watched
+from toolkit.change.sizes import parse_size
 from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
 from toolkit.errors import PublishError
-from toolkit.formats.bundle import naming
+from toolkit.formats.bundle import naming, sharding
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
-from toolkit.formats.bundle.writer import BundleWriter
 from toolkit.formats.read_back import check_written
 from toolkit.names import encode_name
 from toolkit.plan import Bytes, Plan, Verdict
@@ -71,6 +72,7 @@ class FilePlan(Plan):
         self,
         prefix: str | os.PathLike[str],
         *,
+        max_shard_size: str | int | None = None,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
@@ -79,6 +81,8 @@ class FilePlan(Plan):
 
         Args:
             prefix: The path without `.index`; it must not be one of the sources.
+            max_shard_size: `500MB`, or bytes: no data file is larger; a tensor that is goes to several, in
+                slices, as a partitioned variable does.
             force: Replace the checkpoint there.
             sync: Make it survive a power loss.
             progress: Is told the size of each chunk that was written.
@@ -93,18 +97,19 @@ class FilePlan(Plan):
         prefix = os.fspath(prefix)
         refuse_source(prefix, self.sources)
         variables = self.watched(progress)
+        limit = sys.maxsize if max_shard_size is None else parse_size(max_shard_size)
+        ordered = [variables[name] for name in sorted(variables, key=encode_name)]
+        placed = sharding.distribute(ordered, limit)
 
         def write(staged: str, num_shards: int) -> None:
-            with BundleWriter(staged, num_shards=num_shards) as writer:
-                for name in sorted(variables, key=encode_name):
-                    writer.copy(name, variables[name])
-                writer.finish()
+            sharding.write(staged, placed, num_shards)
 
         def check(staged: str) -> None:
             with BundleCheckpoint(staged) as written:
                 check_written(written, {n: (v.dtype, v.shape, v.crc32c) for n, v in self.results.items()})
 
-        publish_bundle(prefix, write, check=check, force=force, sync=sync)
+        num_files = sharding.num_files(placed)
+        publish_bundle(prefix, write, check=check, num_files=num_files, force=force, sync=sync)
 
 
 def refuse_source(out: str, sources: Iterable[Checkpoint]) -> None:

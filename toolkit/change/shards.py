@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.checkpoint import Variable
-from toolkit.errors import UsageError
 from toolkit.formats import safetensors_writer as writer
 from toolkit.formats.descriptions import keys_for
 from toolkit.formats.opening import open_checkpoint
@@ -65,16 +64,3 @@ def check(path: str, variables: Mapping[str, Variable], checksums: Mapping[str, 
     """Read what was written, and compare it with what was meant."""
     with open_checkpoint(path) as written:
         check_written(written, {n: (v.dtype, v.shape, checksums[n]) for n, v in variables.items()})
-
-
-def parse_size(size: str | int) -> int:
-    """Return the bytes that `500MB`, `2GiB` or a number says.
-
-    Raises:
-        UsageError: It is none, or not positive.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", str(size), re.IGNORECASE)
-    if match is None or not float(match[1]):
-        raise UsageError(f"{size!r}: not a size", hint="write 500MB, or 2GiB")
-    unit = 1024 if match[3] else 1000
-    return int(float(match[1]) * unit ** " KMGT".index(match[2].upper() or " "))

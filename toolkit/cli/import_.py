@@ -38,6 +38,14 @@ def import_(
             show_default=False,
         ),
     ] = None,
+    max_shard_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Spread the values over data files of at most SIZE (500MB).",
+            show_default=False,
+        ),
+    ] = None,
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -71,7 +79,13 @@ def import_(
         plan = plan_import(checkpoint, rename=rename or (), object_graph_from=objects)
         if destination and plan.ok:
             with output.progress(plan.num_bytes) as progress:
-                plan.write(destination, force=force, sync=not no_sync, progress=progress)
+                plan.write(
+                    destination,
+                    max_shard_size=max_shard_size,
+                    force=force,
+                    sync=not no_sync,
+                    progress=progress,
+                )
         done = destination if plan.ok else None
         output.plan("import", plan, done, json=json, every_row=no_truncate)
         plan.check()

@@ -15,6 +15,7 @@ def publish_bundle(
     write: Callable[[str, int], None],
     *,
     check: Callable[[str], None],
+    num_files: int = 1,
     force: bool = False,
     sync: bool = True,
 ) -> None:
@@ -25,6 +26,7 @@ def publish_bundle(
         write: Called with a staged prefix and the number of data files that the bundle must have;
             writes the index, the data files and, if it likes, a meta file.
         check: Called with the staged prefix when all is on disk; raises if it is not as it should be.
+        num_files: Data files that it has values for; it may have to have more.
         force: Replace the bundle of this name. The new one gets another number of data files than
             any that is there, so that none of its files takes an old file's name and no reader can
             pair an old index with new data.
@@ -45,7 +47,7 @@ def publish_bundle(
         if replaced and not force:
             raise exists(replaced[0])
         publication.replaces(replaced)
-        num_shards = min(set(range(1, len(existing) + 2)) - set(existing))
+        num_shards = min(set(range(num_files, num_files + len(existing) + 1)) - set(existing))
         write(publication.staged(base), num_shards)
         writes_meta = os.path.lexists(publication.staged(base + naming.META))
         publication.publish(

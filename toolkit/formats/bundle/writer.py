@@ -1,6 +1,6 @@
 """Writing a V2 bundle: the same bytes as TensorFlow's for the same tensors in the same order of adding.
 
-`BundleWriter` writes one data file and the index. `write_index` writes an index alone, for data files
+`BundleWriter` writes data files and the index. `write_index` writes an index alone, for data files
 that exist already.
 
 Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleWriter.
@@ -8,49 +8,62 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleWriter.
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from toolkit import checksum, dtypes
-from toolkit.checkpoint import Variable
+from toolkit.checkpoint import CHUNK_BYTES, Variable, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError
 from toolkit.formats.bundle import naming, strings
 from toolkit.formats.bundle.messages import Entry, decode_entry, encode_entry, encode_header
 from toolkit.formats.bundle.reader import BundleCheckpoint
+from toolkit.formats.bundle.slices import TensorSlice
 from toolkit.formats.bundle.table_builder import TableBuilder
-from toolkit.names import encode_name
+from toolkit.names import decode_name, encode_name
 
 _BUFFER_BYTES = 1 << 20
 
 
 class BundleWriter:
-    """Writes the bundle `prefix`. Its values go to data file 0, in the order of adding.
+    """Writes the bundle `prefix`. Its values go to data file 0, then to those that `next_shard` begins.
 
     The files must not exist. `finish` writes the index and ends it; without it there is no bundle.
     Neither is synced: that, and giving the files their final names, is `toolkit.publish`'s.
 
     Args:
         prefix: Path without `.index`.
-        num_shards: Data files to be told of; all but the first are written empty.
+        num_shards: Data files to be told of; those that are not begun are written empty.
     """
 
     def __init__(self, prefix: str, *, num_shards: int = 1) -> None:
         self._prefix = prefix
         self._num_shards = num_shards
-        self._entries: dict[str, Entry] = {}
-        self._offset = 0
-        path = naming.data_file(prefix, 0, num_shards)
-        self._data = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - closed by __exit__
+        self._entries: dict[bytes, Entry] = {}
+        self._shard = -1
+        self._data: BinaryIO | None = None
+        self.next_shard()
 
     def __enter__(self) -> BundleWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._data.close()
+        if self._data is not None:
+            self._data.close()
+
+    def next_shard(self) -> None:
+        """Let what is added from now on go to the next data file."""
+        if self._data is not None:
+            self._data.close()
+        self._shard += 1
+        self._offset = 0
+        path = naming.data_file(self._prefix, self._shard, self._num_shards)
+        self._data = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - closed by __exit__
 
     def add(self, name: str, values: np.ndarray[Any, Any], dtype: DType | None = None) -> Entry:
         """Add `values` under `name` and return their entry.
@@ -70,7 +83,7 @@ class BundleWriter:
         else:
             plain = np.ascontiguousarray(values, dtype.numpy.newbyteorder("<"))
             chunks = [plain.reshape(-1).view(np.uint8)]
-        return self._add(name, dtype, values.shape, sum(c.size for c in chunks), chunks)
+        return self._add(_key(name), dtype, values.shape, sum(c.size for c in chunks), chunks)
 
     def copy(self, name: str, variable: Variable) -> Entry:
         """Add the stored bytes of `variable` under `name`, checked on the way, chunk by chunk.
@@ -79,24 +92,54 @@ class BundleWriter:
             UsageError: The name is taken or empty.
             FormatError, ReadError: As `Variable.chunks`.
         """
-        return self._add(name, variable.dtype, variable.shape, variable.nbytes, variable.chunks())
+        return self._add(_key(name), variable.dtype, variable.shape, variable.nbytes, variable.chunks())
+
+    def copy_slices(self, name: str, variable: Variable, parts: Sequence[TensorSlice]) -> None:
+        """Add `variable` under `name` in slices, each to a data file of its own, the first to this one.
+
+        Args:
+            name: Must be new.
+            variable: Plain values, checked on the way, chunk by chunk.
+            parts: Slices that tile it, each in one piece in C order, in that order.
+
+        Raises:
+            UsageError: The name is taken or empty.
+            FormatError, ReadError: As `Variable.chunks`.
+        """
+        itemsize = variable.dtype.itemsize or 1
+        shapes = [part.sizes(variable.shape) for part in parts]
+        pieces = [_pieces(math.prod(shape) * itemsize) for shape in shapes]
+        chunks = regroup(variable.chunks(), itertools.chain(*pieces))
+        for number, (part, shape, sizes) in enumerate(zip(parts, shapes, pieces, strict=True)):
+            if number:
+                self.next_shard()
+            taken = itertools.islice(chunks, len(sizes))
+            self._add(part.key(encode_name(name)), variable.dtype, shape, sum(sizes), taken)
+        for _ in chunks:
+            pass  # there are no more: this is where the checksum is compared
+        if _key(name) in self._entries:
+            raise UsageError(f"variable {name!r}: the name is taken")
+        self._entries[_key(name)] = Entry(variable.dtype, variable.shape, 0, 0, 0, 0, tuple(parts))
 
     def finish(self) -> None:
         """Write the other data files, empty, and the index."""
-        self._data.close()
-        for shard in range(1, self._num_shards):
-            open(naming.data_file(self._prefix, shard, self._num_shards), "xb").close()
+        while self._shard + 1 < self._num_shards:
+            self.next_shard()
+        if self._data is not None:
+            self._data.close()
         write_index(self._prefix, self._entries, self._num_shards)
 
     def _add(
         self,
-        name: str,
+        key: bytes,
         dtype: DType,
         shape: tuple[int, ...],
         nbytes: int,
         chunks: Iterable[np.ndarray[Any, Any]],
     ) -> Entry:
-        if not name or name in self._entries:
+        assert self._data is not None
+        name = decode_name(key)
+        if not name or key in self._entries:
             raise UsageError(f"variable {name!r}: {'the name is taken' if name else 'no name'}")
         check = checksum.Running()
         if dtype.kind == "string":
@@ -104,7 +147,7 @@ class BundleWriter:
         written = 0
         for chunk in chunks:
             check.update(chunk)
-            self._data.write(chunk)  # type: ignore[call-overload]
+            self._data.write(chunk.data)
             written += chunk.size
         if written != nbytes:
             raise MismatchError(
@@ -113,26 +156,41 @@ class BundleWriter:
                 expected=nbytes,
                 found=written,
             )
-        entry = Entry(dtype, shape, nbytes, 0, self._offset, check.finish())
-        self._entries[name] = entry
+        entry = Entry(dtype, shape, nbytes, self._shard, self._offset, check.finish())
+        self._entries[key] = entry
         self._offset += nbytes
         return entry
 
 
-def write_index(prefix: str, entries: Mapping[str, Entry], num_shards: int) -> None:
-    """Write the index of the bundle `prefix`, which must not exist, over existing data files."""
+def _key(name: str) -> bytes:
+    return encode_name(name)
+
+
+def _pieces(nbytes: int) -> list[int]:
+    """Return the sizes in which so many bytes are handed on."""
+    return [CHUNK_BYTES] * (nbytes // CHUNK_BYTES) + [nbytes % CHUNK_BYTES] * bool(nbytes % CHUNK_BYTES)
+
+
+def write_index(prefix: str, entries: Mapping[bytes, Entry], num_shards: int) -> None:
+    """Write the index of the bundle `prefix`, which must not exist, over existing data files.
+
+    Args:
+        prefix: The path without `.index`.
+        entries: By their keys: encoded names, or keys of slices.
+        num_shards: How many data files there are.
+    """
     with open(naming.index_file(prefix), "xb", buffering=_BUFFER_BYTES) as file:
         table = TableBuilder(file)
         table.add(b"", encode_header(num_shards))
-        for key, entry in sorted((encode_name(name), entry) for name, entry in entries.items()):
-            table.add(key, encode_entry(entry))
+        for key in sorted(entries):
+            table.add(key, encode_entry(entries[key]))
         table.finish()
 
 
 def renumber(prefix: str, num_shards: int) -> None:
     """Make a bundle of one data file one of `num_shards`, all but the first of them empty."""
     with BundleCheckpoint(prefix) as bundle:
-        entries = {name: decode_entry(v.token) for name, v in bundle.variables().items()}
+        entries = {encode_name(name): decode_entry(v.token) for name, v in bundle.variables().items()}
     os.rename(naming.data_file(prefix, 0, 1), naming.data_file(prefix, 0, num_shards))
     for shard in range(1, num_shards):
         open(naming.data_file(prefix, shard, num_shards), "xb").close()

@@ -1,0 +1,290 @@
+"""Make the damaged and hostile files in `invalid/`, each with the message that it must be refused with.
+
+    python -m tests.data.make_invalid
+
+`messages.json` has for each what to open in its folder and what is said of it, without the folder's path.
+Nothing here is made by the code that reads it, but for checksums: they must be right, or nothing else would
+be looked at.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from tests.conftest import write_table
+from toolkit import checksum, dtypes
+from toolkit.formats.bundle.messages import Entry, encode_entry, encode_header
+from toolkit.formats.bundle.slices import TensorSlice
+
+HERE = Path(__file__).parent
+INVALID = HERE / "invalid"
+VALID = HERE / "valid"
+F32 = dtypes.BY_NAME["float32"]
+DATA = np.arange(4, dtype="<f4").tobytes()
+ENTRY = Entry(F32, (4,), 16, 0, 0, checksum.crc32c(DATA))
+
+MAKERS: dict[str, tuple[Callable[[Path], None], str, str]] = {}
+
+
+def case(opened: str, message: str):
+    """Register a maker: what of its folder to open, and what is said of it."""
+
+    def register(make: Callable[[Path], None]) -> Callable[[Path], None]:
+        MAKERS[make.__name__] = (make, opened, message)
+        return make
+
+    return register
+
+
+def bundle(
+    folder: Path, entries: dict[bytes, bytes], *, data: bytes = DATA, header: bytes | None = None
+) -> None:
+    write_table(folder / "m.index", {b"": encode_header(1) if header is None else header, **entries})
+    (folder / "m.data-00000-of-00001").write_bytes(data)
+
+
+def golden(folder: Path) -> None:
+    for path in (VALID / "shards").iterdir():
+        shutil.copy(path, folder / path.name)
+
+
+@case("model", "model.index: no room for a table's footer: expected 48 bytes or more, got 40")
+def index_of_40_bytes(folder: Path) -> None:
+    golden(folder)
+    index = folder / "model.index"
+    index.write_bytes(index.read_bytes()[:40])
+
+
+@case("model", "model.index: bad magic at byte 270: expected 0xdb4775248b80fb57, got 0xdb4775248b80fb56")
+def index_with_another_magic(folder: Path) -> None:
+    golden(folder)
+    index = bytearray((folder / "model.index").read_bytes())
+    index[-8] ^= 1
+    (folder / "model.index").write_bytes(index)
+
+
+@case("model", "model.index: checksum of a block is wrong at byte 0")
+def index_with_a_flipped_bit(folder: Path) -> None:
+    golden(folder)
+    index = bytearray((folder / "model.index").read_bytes())
+    index[20] ^= 1
+    (folder / "model.index").write_bytes(index)
+
+
+@case("model", "model.index: its data is missing: expected 3 data files, no model.data-00001-of-00003")
+def a_data_file_missing(folder: Path) -> None:
+    golden(folder)
+    (folder / "model.data-00001-of-00003").unlink()
+
+
+@case("model", "model.data-00001-of-00003: file too short: expected 48 bytes, got 40")
+def a_data_file_cut_off(folder: Path) -> None:
+    golden(folder)
+    data = folder / "model.data-00001-of-00003"
+    data.write_bytes(data.read_bytes()[:40])
+
+
+@case("model", "model.data-00002-of-00003: checksum of 'layer2/bias' is wrong at byte 24")
+def a_value_with_a_flipped_bit(folder: Path) -> None:
+    golden(folder)
+    data = bytearray((folder / "model.data-00002-of-00003").read_bytes())
+    data[30] ^= 1
+    (folder / "model.data-00002-of-00003").write_bytes(data)
+
+
+@case("m", "m.index: header: number of data files: expected 1 or more, got 0")
+def no_data_files_at_all(folder: Path) -> None:
+    bundle(folder, {b"w": encode_entry(ENTRY)}, header=b"\x1a\x02\x08\x01")
+
+
+@case("m", "m.index: version of the format: expected at most 1, got 2")
+def a_newer_version(folder: Path) -> None:
+    bundle(folder, {b"w": encode_entry(ENTRY)}, header=b"\x08\x01\x1a\x04\x08\x02\x10\x02")
+
+
+@case("m", "m.index: entry 'w': dtype: expected one of TensorFlow's, got number 127")
+def an_unknown_dtype(folder: Path) -> None:
+    bundle(folder, {b"w": b"\x08\x7f" + encode_entry(ENTRY)[2:]})
+
+
+@case("m", "m.index: entry 'w': shape: expected sizes of 0 or more, got (-1,)")
+def a_negative_dimension(folder: Path) -> None:
+    entry = encode_entry(ENTRY)
+    shape = b"\x12\x0d\x12\x0b\x08" + b"\xff" * 9 + b"\x01"
+    bundle(folder, {b"w": entry[:2] + shape + entry[8:]})
+
+
+@case("m", "m.index: entry 'w': size: expected 16 bytes for float32 (4,), got 12")
+def a_size_unlike_the_shape(folder: Path) -> None:
+    bundle(folder, {b"w": encode_entry(ENTRY._replace(nbytes=12))})
+
+
+@case("m", "m.index: entry 'w': number of its data file: expected below 1, got 5")
+def a_data_file_that_there_cannot_be(folder: Path) -> None:
+    bundle(folder, {b"w": encode_entry(ENTRY._replace(shard=5))})
+
+
+@case("m", "m.data-00000-of-00001: file too short: expected 1099511627792 bytes, got 16")
+def an_offset_far_outside(folder: Path) -> None:
+    bundle(folder, {b"w": encode_entry(ENTRY._replace(offset=1 << 40))})
+
+
+@case("m", "m.index: strings of 's': expected 1099511627776 bytes or more, got 16")
+def a_million_million_strings(folder: Path) -> None:
+    string = Entry(dtypes.BY_NAME["string"], (1 << 40,), 16, 0, 0, 0)
+    bundle(folder, {b"s": encode_entry(string)})
+
+
+def sliced(folder: Path, *parts: TensorSlice, written: tuple[TensorSlice, ...] | None = None) -> None:
+    entries = {b"w": encode_entry(Entry(F32, (4,), 0, 0, 0, 0, parts))}
+    for part in parts if written is None else written:
+        (size,) = part.lengths
+        raw = DATA[: 4 * size]
+        entries[part.key(b"w")] = encode_entry(Entry(F32, (size,), len(raw), 0, 0, checksum.crc32c(raw)))
+    bundle(folder, entries)
+
+
+@case("m", "m.index: partitioned variable 'w': the slice at (2,) of (2,) is missing")
+def a_slice_missing(folder: Path) -> None:
+    first, second = TensorSlice((0,), (2,)), TensorSlice((2,), (2,))
+    sliced(folder, first, second, written=(first,))
+
+
+@case("m", "m.index: partitioned variable 'w': expected slices of 4 elements, got 3")
+def slices_with_a_gap(folder: Path) -> None:
+    sliced(folder, TensorSlice((0,), (2,)), TensorSlice((3,), (1,)))
+
+
+@case("m", "m.index: partitioned variable 'w': slices overlap: one at (0,), one at (1,)")
+def slices_that_overlap(folder: Path) -> None:
+    sliced(folder, TensorSlice((0,), (2,)), TensorSlice((1,), (2,)))
+
+
+@case("m", "m.index: partitioned variable 'w': expected a slice within 0:4 of dimension 0, got 3:5")
+def a_slice_outside(folder: Path) -> None:
+    sliced(folder, TensorSlice((0,), (2,)), TensorSlice((3,), (2,)))
+
+
+@case("model.ckpt", "model.ckpt: header: not a V1 checkpoint's: this is an index that was renamed")
+def an_index_renamed(folder: Path) -> None:
+    shutil.copy(VALID / "shards" / "model.index", folder / "model.ckpt")
+
+
+@case("m-00000-of-00002", "m-00001-of-00002: missing, one of the 2 files of this checkpoint")
+def a_file_of_v1_missing(folder: Path) -> None:
+    shutil.copy(VALID / "v1" / "model.ckpt", folder / "m-00000-of-00002")
+
+
+@case("m", "m.index: object graph: node 0: refers to a node that does not exist")
+def an_object_graph_with_a_bad_number(folder: Path) -> None:
+    graph = b"\x0a\x07\x0a\x05\x08\x09\x12\x01x"
+    check = checksum.mask(checksum.crc32c(len(graph).to_bytes(4, "little"))).to_bytes(4, "little")
+    crc = checksum.crc32c(graph, checksum.crc32c(len(graph).to_bytes(4, "little") + check))
+    stored = bytes([len(graph)]) + check + graph
+    entry = Entry(dtypes.BY_NAME["string"], (), len(stored), 0, 0, crc)
+    bundle(folder, {b"_CHECKPOINTABLE_OBJECT_GRAPH": encode_entry(entry)}, data=stored)
+
+
+@case("m.index", "m.index: a Git LFS pointer, not the file itself")
+def a_pointer(folder: Path) -> None:
+    (folder / "m.index").write_bytes(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+    )
+
+
+@case("m.pkl", "m.pkl: a Python pickle, which can run code when loaded and is never opened here")
+def a_pickle(folder: Path) -> None:
+    (folder / "m.pkl").write_bytes(pickle.dumps({"w": [1.0]}))
+
+
+@case("m.pt", "m.pt: a PyTorch checkpoint (pickle in a zip archive), which is never opened here")
+def a_pytorch_checkpoint(folder: Path) -> None:
+    archive(folder / "m.pt", {"archive/data.pkl": pickle.dumps({})})
+
+
+def archive(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(zipfile.ZipInfo(name), content)
+
+
+@case("x.npz", "x.npz: 'w.npy': Python objects, which can run code when loaded and are never opened here")
+def objects_in_an_npz(folder: Path) -> None:
+    out = io.BytesIO()
+    np.save(out, np.array([{}], object), allow_pickle=True)
+    archive(folder / "x.npz", {"w.npy": out.getvalue()})
+
+
+@case("x.npz", "x.npz: 'w.npy': expected 152 bytes, got 144")
+def an_npz_member_cut_off(folder: Path) -> None:
+    out = io.BytesIO()
+    np.save(out, np.zeros(3))
+    archive(folder / "x.npz", {"w.npy": out.getvalue()[:-8]})
+
+
+def safetensors(path: Path, header: object, data: bytes) -> None:
+    raw = json.dumps(header).encode()
+    path.write_bytes(len(raw).to_bytes(8, "little") + raw + data)
+
+
+@case("x.safetensors", "x.safetensors: 'b': expected it to begin at 2, got 1")
+def safetensors_that_overlap(folder: Path) -> None:
+    header = {name: {"dtype": "U8", "shape": [2], "data_offsets": [i, i + 2]} for i, name in enumerate("ab")}
+    safetensors(folder / "x.safetensors", header, b"abc")
+
+
+@case("x.safetensors", "x.safetensors: end of the tensors: expected 2, got 3")
+def safetensors_with_something_behind(folder: Path) -> None:
+    header = {"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}
+    safetensors(folder / "x.safetensors", header, b"abc")
+
+
+@case("x.h5", "x.h5: 'l': a link to another place")
+def hdf5_with_a_link_out(folder: Path) -> None:
+    with h5py.File(folder / "x.h5", "w") as file:
+        file["l"] = h5py.ExternalLink("/nowhere/else", "/w")
+
+
+@case("x.h5", "x.h5: 'w': external storage, whose values lie in other files")
+def hdf5_with_external_storage(folder: Path) -> None:
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.create_dataset("w", (2,), "f8", external=[("/nowhere/else", 0, 16)])
+
+
+@case(
+    "x.h5",
+    "x.h5: 'w': size of its values: expected at most 67108864 bytes, by what is stored, got 4398046511104",
+)
+def hdf5_of_four_tebibytes(folder: Path) -> None:
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.create_dataset("w", (1 << 40,), "f4", chunks=(1024,))
+
+
+@case("x.h5", "x.h5: layer 'dense': in layer_names, but not in the file")
+def keras_weights_with_a_layer_missing(folder: Path) -> None:
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+
+
+def main() -> None:
+    shutil.rmtree(INVALID, ignore_errors=True)
+    messages = {}
+    for name, (make, opened, message) in MAKERS.items():
+        (INVALID / name).mkdir(parents=True)
+        make(INVALID / name)
+        messages[name] = {"open": opened, "message": message}
+    text = json.dumps(messages, indent=1, sort_keys=True)
+    (INVALID / "messages.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
