@@ -218,3 +218,37 @@ def test_hdf5_still_has_what_it_had(tmp_path):
     with h5py.File(tmp_path / "x.h5") as file:
         assert file["head/kernel"].compression == "gzip"
         assert file["head/kernel"].fletcher32
+
+
+def test_histograms_stand_beside_the_values_as_nexus_has_them(tmp_path):
+    values = np.array([0.0, 0.5, 1.0, 1.0, np.nan, np.inf], "f")
+    prefix = write_bundle(
+        tmp_path / "m", {"w": values, "stats/x": np.zeros(2, np.int64), "s": np.array([b"a"], object)}
+    )
+    export(prefix, tmp_path / "x.h5", stats=True)
+    with h5py.File(tmp_path / "x.h5") as file:
+        entry = file[file.attrs["default"]]
+        assert entry.name == "/stats_"  # /stats is a scope of the checkpoint
+        assert entry.attrs["NX_class"] == "NXentry"
+        assert set(entry) == {"stats", "w"}
+        plot = entry["w"]
+        assert plot.attrs["NX_class"] == "NXdata"
+        histogram, edges = plot[plot.attrs["signal"]][()], plot[plot.attrs["axes"]][()]
+        assert (histogram.sum(), histogram[0], histogram[-1]) == (4, 1, 2)
+        assert (edges[0], edges[-1], edges.size) == (0, 1, histogram.size + 1)
+        assert (plot.attrs["num_nan"], plot.attrs["num_inf"]) == (1, 1)
+        assert entry[entry.attrs["default"]].attrs["NX_class"] == "NXdata"
+    with open_checkpoint(prefix) as before, open_checkpoint(tmp_path / "x.h5") as after:
+        assert_same(before, after)
+
+
+def test_a_plan_says_the_largest_error_of_a_cast(tmp_path):
+    # between 1 and 2 a bfloat16 has 7 bits of fraction: 1 + 2**-9 becomes 1
+    values = np.array([1.0, 1 + 2**-9, np.inf, np.nan], "f")
+    prefix = write_bundle(tmp_path / "m", {"w": values, "e": np.array([1.0, 0.5], "f")})
+    plan = plan_export(prefix, cast={"**": "bfloat16"})
+    assert (
+        plan["w"].reason == "cast from float32, rounded to the nearest bfloat16; the largest error is 0.00195"
+    )
+    assert plan["e"].reason == "cast from float32, rounded to the nearest bfloat16; here it is exact"
+    assert plan_export(prefix, cast={"**": "float64"})["w"].reason == "cast from float32, exact"

@@ -65,6 +65,14 @@ def cast(values: Array, dtype: DType, name: str) -> Array:
     return result
 
 
+def largest_error(values: Array, result: Array) -> float:
+    """Return by how much a cast changed a value at most: what is not finite stays what it is."""
+    wide = np.complex128 if values.dtype.kind == "c" else np.float64
+    with np.errstate(all="ignore"):
+        error = np.abs(values.astype(wide) - result.astype(wide))
+    return float(np.max(error[np.isfinite(error)], initial=0.0))
+
+
 def _to_integers(values: Array, dtype: DType) -> tuple[Array, Array]:
     """Return `values`, numbers but no complex ones, as integers of `dtype`, and which do not fit."""
     low, high = limits(dtype)

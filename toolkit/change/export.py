@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from toolkit import casting, dtypes, renaming
+from toolkit import dtypes, renaming
 from toolkit.change import results
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
@@ -52,6 +52,7 @@ class ExportPlan(FilePlan):
         checksum: bool = False,
         max_shard_size: str | int | None = None,
         layout: str = "tf",
+        stats: bool = False,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
@@ -66,6 +67,7 @@ class ExportPlan(FilePlan):
                 and an index, `OUT.safetensors.index.json`.
             layout: Of HDF5: `tf`, or `keras`, the legacy layout that Keras loads with
                 `load_weights(…, by_name=True)`; for that the plan is made with `weights_only`.
+            stats: Add a histogram of each variable to HDF5, on which h5web opens.
             force: Replace what is there.
             sync: Make it survive a power loss.
             progress: Is told the size of each chunk that was written.
@@ -78,7 +80,12 @@ class ExportPlan(FilePlan):
         """
         out = os.fspath(out)
         check_destination(
-            out, compress=compress, checksum=checksum, max_shard_size=max_shard_size, layout=layout
+            out,
+            compress=compress,
+            checksum=checksum,
+            max_shard_size=max_shard_size,
+            layout=layout,
+            stats=stats,
         )
         refuse_source(out, self.sources)
         variables = self.watched(progress)
@@ -103,7 +110,7 @@ class ExportPlan(FilePlan):
             else:
                 from toolkit.formats.hdf5 import writer as hdf5
 
-                options = hdf5.Options(compress, checksum, layout)
+                options = hdf5.Options(compress, checksum, layout, stats)
                 checksums = hdf5.write(staged, variables.values(), attributes=attributes, options=options)
             publication.publish(check=lambda: check(staged, variables, checksums))
         return Exported(out, len(variables), os.path.getsize(out))
@@ -164,7 +171,7 @@ def plan_export(
             action, reason = "drop", "a name-based checkpoint has no objects"
         elif dtype is not variable.dtype:
             made[new] = results.cast(variable, dtype, new)
-            action, reason = "cast", casting.describe(variable.dtype, dtype)
+            action, reason = "cast", results.describe_cast(variable, dtype)
         else:
             made[new] = variable.renamed(new)
             action, reason = ("keep", "unchanged") if new == name else ("copy", "renamed")
@@ -186,6 +193,7 @@ def export(
     checksum: bool = False,
     max_shard_size: str | int | None = None,
     layout: str = "tf",
+    stats: bool = False,
     force: bool = False,
     sync: bool = True,
 ) -> Exported:
@@ -203,6 +211,7 @@ def export(
         checksum=checksum,
         max_shard_size=max_shard_size,
         layout=layout,
+        stats=stats,
         force=force,
         sync=sync,
     )
@@ -215,6 +224,7 @@ def check_destination(
     checksum: bool = False,
     max_shard_size: str | int | None = None,
     layout: str = "tf",
+    stats: bool = False,
 ) -> None:
     """Raise unless `out` ends in what tells a format that is written, and has what is asked for.
 
@@ -236,6 +246,8 @@ def check_destination(
         raise UsageError(f"compression {compress!r}: expected gzip", hint="--compress gzip")
     if compress and out.endswith(".safetensors"):
         raise UsageError("safetensors has no compression", hint="leave --compress out")
+    if stats and not out.endswith((".h5", ".hdf5")):
+        raise UsageError("--stats is for HDF5", hint="leave it out, or end OUT in .h5")
     if checksum and not out.endswith((".h5", ".hdf5")):
         raise UsageError("--checksum is for HDF5: this format has one always", hint="leave it out")
     if max_shard_size is not None and not out.endswith(".safetensors"):

@@ -46,6 +46,24 @@ def cast(variable: Variable, dtype: DType, name: str) -> Variable:
     return Variable(name, TensorSpec(dtype, variable.shape, nbytes), _Cast(variable), None)
 
 
+def describe_cast(variable: Variable, dtype: DType) -> str:
+    """Return what a cast does to the values, with the largest error; for that they are read.
+
+    Raises:
+        MismatchError: Some do not fit `dtype`.
+        FormatError, ReadError: They cannot be read.
+    """
+    casting.check(variable.name, variable.dtype, dtype)
+    text = casting.describe(variable.dtype, dtype)
+    if text.endswith("exact"):
+        return text
+    largest = 0.0
+    for chunk in variable.chunks():
+        values = chunk.view(variable.dtype.numpy)
+        largest = max(largest, casting.largest_error(values, casting.cast(values, dtype, variable.name)))
+    return f"{text}; the largest error is {largest:.3g}" if largest else f"{text}; here it is exact"
+
+
 Progress = Callable[[int], None]
 """Is told how many bytes were handed on, a chunk at a time."""
 

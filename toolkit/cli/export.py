@@ -62,6 +62,9 @@ def export(
             show_default=False,
         ),
     ] = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Add a histogram of each variable to HDF5, for h5web.")
+    ] = False,
     to_tf1: Annotated[
         bool,
         typer.Option("--to-tf1", help="Write a name-based checkpoint of an object-based one (TF2)."),
@@ -79,7 +82,17 @@ def export(
     The file is read back and every value compared before it appears. TensorFlow is not loaded.
     """
     if layout == "keras3" or model is not None or out.endswith(".weights.h5"):
-        if pattern or exclude or select_from or cast or compress or checksum or max_shard_size or to_tf1:
+        if (
+            pattern
+            or exclude
+            or select_from
+            or cast
+            or compress
+            or checksum
+            or max_shard_size
+            or to_tf1
+            or stats
+        ):
             raise UsageError("keras3: all weights of the model are written", hint="give --rename alone")
         export_weights(ckpt, out, layout, model, rename or (), force, no_sync, dry_run, json, no_truncate)
         return
@@ -89,10 +102,15 @@ def export(
 
     chosen = layout or "tf"
     if to_tf1:
-        _refuse_for_prefix(compress, checksum, max_shard_size, layout)
+        _refuse_for_prefix(compress, checksum or stats, max_shard_size, layout)
     else:
         check_destination(
-            out, compress=compress, checksum=checksum, max_shard_size=max_shard_size, layout=chosen
+            out,
+            compress=compress,
+            checksum=checksum,
+            max_shard_size=max_shard_size,
+            layout=chosen,
+            stats=stats,
         )
     patterns = gather(pattern, select_from)
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
@@ -119,6 +137,7 @@ def export(
                         checksum=checksum,
                         max_shard_size=max_shard_size,
                         layout=chosen,
+                        stats=stats,
                         force=force,
                         sync=not no_sync,
                         progress=progress,
@@ -139,5 +158,5 @@ def _refuse_for_prefix(
     if compress or checksum or max_shard_size or layout:
         raise UsageError(
             "--to-tf1 writes TensorFlow's own format, which has checksums, no compression, and one layout",
-            hint="leave --compress, --checksum, --max-shard-size and --layout out",
+            hint="leave --compress, --checksum, --stats, --max-shard-size and --layout out",
         )

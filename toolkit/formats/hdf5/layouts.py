@@ -52,6 +52,9 @@ def read(file: h5py.File, datasets: Mapping[str, h5py.Dataset], path: str) -> Na
         FormatError: The file breaks a rule of its layout.
     """
     layout = _text(file.attrs.get("layout"))
+    plots = _text(file.attrs.get("default"))
+    if layout and plots:  # histograms, which the toolkit wrote beside the values
+        datasets = {place: d for place, d in datasets.items() if not place.startswith(f"{plots}/")}
     if layout in ("tf", "keras") and all("tf_name" in dataset.attrs for dataset in datasets.values()):
         return _read_tf(datasets, path)._replace(layout=layout)
     root = "model_weights" if "model_weights" in file and "layer_names" not in file.attrs else ""

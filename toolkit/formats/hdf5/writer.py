@@ -25,7 +25,7 @@ from toolkit.checkpoint import Variable, regroup
 from toolkit.errors import UsageError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.bundle import strings
-from toolkit.formats.hdf5 import keras_layout
+from toolkit.formats.hdf5 import keras_layout, stats
 from toolkit.formats.hdf5 import output as hdf5_output
 from toolkit.formats.hdf5 import types as hdf5_types
 
@@ -50,11 +50,13 @@ class Options(NamedTuple):
         compress: `gzip`, or `None`.
         checksum: Whether HDF5 keeps a Fletcher-32 of each chunk and compares it at every reading.
         layout: `tf`, the toolkit's own, or `keras`, the legacy one of weights.
+        stats: Whether to add a histogram of each variable.
     """
 
     compress: str | None = None
     checksum: bool = False
     layout: str = LAYOUT
+    stats: bool = False
 
 
 def write(
@@ -105,6 +107,8 @@ def write(
             _label(dataset, variable.name)
             checksums[variable.name] = crc
             output.check()
+        if options.stats:
+            stats.write(file, variables, paths)
     return checksums
 
 
