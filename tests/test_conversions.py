@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -11,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.conftest import VALID, names_in, write_bundle
 from tests.strategies import PLAIN, examples, tensors
-from toolkit import PublishError, UsageError, dtypes, export, open_checkpoint, plan_export
+from toolkit import (
+    PublishError,
+    UsageError,
+    dtypes,
+    export,
+    import_checkpoint,
+    open_checkpoint,
+    plan_export,
+)
 from toolkit.change.sizes import parse_size
 from toolkit.formats.bundle.writer import BundleWriter
 
@@ -252,3 +261,25 @@ def test_a_plan_says_the_largest_error_of_a_cast(tmp_path):
     )
     assert plan["e"].reason == "cast from float32, rounded to the nearest bfloat16; here it is exact"
     assert plan_export(prefix, cast={"**": "float64"})["w"].reason == "cast from float32, exact"
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("options", [{}, {"compress": "gzip"}], ids=["plain", "gzip"])
+def test_nothing_is_held_but_chunks(tmp_path, ending, options):
+    """Of a tensor of 64 MiB, on the way out and on the way back; NumPy's memory is counted by tracemalloc."""
+    if options and ending == "safetensors":
+        return  # it has no compression
+    values = np.zeros((4096, 4096), "f")
+    values[::7] = 1.5
+    prefix = write_bundle(tmp_path / "m", {"w": values})
+    del values
+    tracemalloc.start()
+    try:
+        export(prefix, tmp_path / f"x.{ending}", **options)
+        import_checkpoint(tmp_path / f"x.{ending}", tmp_path / "again")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
+    for end in (".index", ".data-00000-of-00001"):
+        assert (tmp_path / f"again{end}").read_bytes() == (tmp_path / f"m{end}").read_bytes()
