@@ -163,11 +163,15 @@ class TestSafetensors:
             (b'{"a": 1', b"", "JSON: "),
             (b'{"a": {}, "a": {}}', b"", "JSON: a key stands twice"),
             (b"[" * 20000, b"", None),
-            ({"a": {"dtype": "F32", "shape": [1]}}, b"", "'a': expected dtype, shape and two offsets"),
+            (
+                {"a": {"dtype": "F32", "shape": [1]}},
+                b"",
+                "'a': expected a name, dtype, shape and two offsets",
+            ),
             (
                 {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
                 b"abcd",
-                "'a': expected dtype, shape",
+                "'a': expected a name, dtype, shape",
             ),
             (
                 {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}},
@@ -321,3 +325,45 @@ def test_a_pickle_in_a_zip_archive_is_told_from_an_npz(tmp_path):
     with pytest.raises(FormatError, match="a PyTorch checkpoint") as refused:
         open_checkpoint(tmp_path / "model.pt")
     assert "safetensors.torch.save_file" in refused.value.hint
+
+
+def test_what_libraries_raise_on_odd_files_is_one_clear_error(tmp_path):
+    safetensors_file(
+        tmp_path / "a.safetensors", {"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}, b"abcd"
+    )
+    safetensors_file(
+        tmp_path / "b.safetensors", {"\ud800": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}, b"a"
+    )
+    safetensors_file(
+        tmp_path / "c.safetensors", {"a": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, b"a"
+    )
+    np.savez(tmp_path / "u.npz", x=np.array(["a"]))
+    bad = (tmp_path / "u.npz").read_bytes().replace(b"a\0\0\0", b"\xff\xff\xff\x7f")
+    (tmp_path / "u.npz").write_bytes(bad)
+    for name in ("a.safetensors", "b.safetensors", "c.safetensors", "u.npz"):
+        with pytest.raises(FormatError), open_checkpoint(tmp_path / name) as checkpoint:
+            for variable in checkpoint.values():
+                variable.read()
+
+
+def test_a_safetensors_file_whose_length_looks_like_a_pickle_is_one(tmp_path):
+    header = {"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
+    raw = json.dumps(header).encode().ljust(0x0280)  # 80 02, as a pickle begins
+    assert open_checkpoint(safetensors_file(tmp_path / "x.safetensors", raw, b"a"))["a"].read().tolist() == [
+        97
+    ]
+
+
+def test_an_empty_dataspace_is_left_out(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["n"] = h5py.Empty("S5")
+        file["w"] = np.ones(2)
+    notes = []
+    with open_checkpoint(tmp_path / "x.h5", note=notes.append) as checkpoint:
+        assert list(checkpoint) == ["w"]
+    assert notes == [f"{tmp_path}/x.h5: left out n: of types that are no tensors"]
+
+
+def test_empty_strings_of_no_width_are_read(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros(3, "S0"))
+    assert set(open_checkpoint(tmp_path / "x.npz")["x"].read().tolist()) == {b""}

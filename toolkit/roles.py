@@ -9,6 +9,7 @@ Source: tensorflow/python/training (slot_creator.py, optimizer.py, moving_averag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol
 
@@ -111,7 +112,7 @@ def owner_of_flat(name: str, variable: Described, weights: Mapping[str, Describe
     of several the one with the longest name. Source: keras/src/optimizers/base_optimizer.py,
     add_variable_from_reference.
     """
-    flat = name.partition("/")[2]
+    flat = name.rpartition("/")[2]
     fitting = [
         weight
         for weight, described in weights.items()
@@ -121,8 +122,16 @@ def owner_of_flat(name: str, variable: Described, weights: Mapping[str, Describe
     return max(fitting, key=len, default=None)
 
 
-def kept_by_optimizer(variable: Described, owner: str | None) -> Role:
-    """Return the role of what an optimizer keeps: a slot, of `owner` if that is known, or a number."""
+def kept_by_optimizer(name: str, variable: Described, owner: str | None) -> Role:
+    """Return the role of what an optimizer keeps as `name`: a slot, an average, or a number.
+
+    Args:
+        name: What the optimizer calls it; Keras's averages end in `_average`.
+        variable: What it is.
+        owner: Whose it is, if that is known.
+    """
+    if owner is not None and re.search(r"_average(_\d+)?\Z", name):
+        return Role("moving_average", owner)
     return Role("slot", owner) if variable.shape or owner else _COUNTER
 
 

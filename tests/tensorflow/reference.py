@@ -44,7 +44,8 @@ def restore(prefix: Path | str, content: Content) -> dict[str, np.ndarray]:
     read = {}
     for (name, (dtype, _)), tensor in zip(content.items(), tensors, strict=True):
         plain = tf.bitcast(tensor, tf.as_dtype(dtype.numpy.name)) if dtype.kind == "quantized" else tensor
-        read[name] = plain.numpy()
+        values = plain.numpy()
+        read[name] = np.array(values, object) if dtype.kind == "string" else values
     return read
 
 

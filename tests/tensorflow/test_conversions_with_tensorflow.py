@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tensorflow import reference, tf
-from toolkit import dtypes, export, import_checkpoint, open_checkpoint
+from toolkit import UsageError, dtypes, export, import_checkpoint, open_checkpoint
 from toolkit.change.export import plan_export
 
 v1 = tf.compat.v1
@@ -259,3 +259,90 @@ def test_tensorflow_restores_what_is_spread_over_data_files(tmp_path, limit):
         v1.train.Saver(variables).restore(session, str(tmp_path / "out"))
         for name, variable in variables.items():
             assert session.run(variable).tobytes() == content[name][1].tobytes()
+
+
+def built(*layers):
+    """Return a model of these layers with other random weights at each call."""
+    model = tf.keras.Sequential([tf.keras.Input((5, 3)), *layers], name="net4")
+    rng = np.random.default_rng(len(layers))
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1, 1.0, weight.shape))
+    return model
+
+
+def test_the_directions_of_a_bidirectional_layer_are_not_exchanged(tmp_path):
+    layers = tf.keras.layers
+    model = built(layers.Bidirectional(layers.LSTM(2), name="both"))
+    export(tf.train.Checkpoint(model).write(str(tmp_path / "m")), tmp_path / "x.h5", layout="keras")
+    other = tf.keras.Sequential([tf.keras.Input((5, 3)), layers.Bidirectional(layers.LSTM(2), name="both")])
+    other.load_weights(str(tmp_path / "x.h5"), by_name=True)
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        assert ours.numpy().tobytes() == theirs.numpy().tobytes()
+
+
+def test_layers_in_a_layer_whose_order_is_not_told_are_refused(tmp_path):
+    inner = tf.keras.Sequential(
+        [tf.keras.layers.Dense(3, name="zz"), tf.keras.layers.Dense(3, name="aa")], name="inner"
+    )
+    path = tf.train.Checkpoint(built(inner, tf.keras.layers.Dense(2, name="head"))).write(str(tmp_path / "m"))
+    with pytest.raises(UsageError, match="layer 'inner': has several layers in it") as refused:
+        export(path, tmp_path / "x.h5", layout="keras")
+    assert "--layout keras3" in refused.value.hint
+
+
+def test_two_weights_of_one_path_are_refused(ckpt, tmp_path):
+    (tmp_path / "twice.py").write_text(
+        "import tensorflow as tf\n"
+        "def part():\n"
+        "    return tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(4, name='d')], name='net')\n"
+        "def network():\n"
+        "    inputs = tf.keras.Input((4,))\n"
+        "    a, b = part(), part()\n"
+        "    model = tf.keras.Model(inputs, b.layers[-1](a.layers[-1](inputs)))\n"
+        "    return model\n"
+    )
+    np.savez(tmp_path / "x.npz", **{"net/d/kernel": np.ones((4, 4), "f"), "net/d/bias": np.ones(4, "f")})
+    ran = ckpt(
+        "export", tmp_path / "x.npz", tmp_path / "x.weights.h5", "--model", f"{tmp_path}/twice.py:network"
+    )
+    assert ran.code == 2
+    assert "is the path of two weights" in ran.err or "unique" in ran.err  # Keras itself may refuse first
+
+
+def test_bfloat16_weights_of_keras_3_are_read(tmp_path):
+    layers = [tf.keras.Input((4,)), tf.keras.layers.Dense(2, dtype="bfloat16", name="d")]
+    model = tf.keras.Sequential(layers)
+    model.save_weights(str(tmp_path / "m.weights.h5"))
+    with open_checkpoint(tmp_path / "m.weights.h5") as checkpoint:
+        assert checkpoint["layers/dense/vars/0"].dtype == "bfloat16"
+        assert checkpoint["layers/dense/vars/0"].read().tobytes() == model.weights[0].numpy().tobytes()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_slots_and_averages_of_keras_3_are_told(tmp_path, scaled):
+    optimizer = tf.keras.optimizers.SGD(momentum=0.9, use_ema=True)
+    if scaled:
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    model = built(tf.keras.layers.Dense(2, name="d"))
+    model.compile(optimizer, "mse")
+    model.fit(np.ones((4, 5, 3)), np.ones((4, 5, 2)), verbose=0)
+    path = tf.train.Checkpoint(model=model, optimizer=optimizer).write(str(tmp_path / "m"))
+    with open_checkpoint(path) as checkpoint:
+        paths = checkpoint.paths()
+        found = {
+            (paths[key].rpartition("_")[2], role.kind)
+            for key, role in checkpoint.roles().items()
+            if role.of is not None and paths[role.of] == "net4/d/kernel"
+        }
+    assert found == {("momentum", "slot"), ("average", "moving_average")}
+
+
+def test_slots_of_a_keras_3_file_whose_owner_is_not_told_are_never_left_stale(ckpt, tmp_path):
+    model = built(tf.keras.layers.Dense(2, name="d"))
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 5, 3)), np.ones((4, 5, 2)), verbose=0)
+    model.save(tmp_path / "m.keras")
+    ran = ckpt("reinit", tmp_path / "m.keras", "d", "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert "it has slots of which it does not tell whose they are" in ran.err
+    assert ckpt("reinit", tmp_path / "m.keras", "d", "-o", tmp_path / "out", "--keep-slots").code == 0

@@ -63,6 +63,12 @@ def plan_reinit(
     roles = dict(checkpoint.roles())
     paths = checkpoint.paths()
     patterns, exclude = listed(patterns), listed(exclude)
+    if not keep_slots and any(role.kind == "slot" and role.of is None for role in roles.values()):
+        raise UnsupportedError(
+            "it has slots of which it does not tell whose they are",
+            path=checkpoint.path,
+            hint="--keep-slots reinitializes the variables alone",
+        )
     if is_object_based(roles) and not keep_slots:
         raise UnsupportedError(
             "an object-based checkpoint (TF2), in which names do not tell whose slots are whose",

@@ -72,6 +72,8 @@ class Archive:
             raise FormatError(f"a zip archive that cannot be read: {error}", path=path) from error
         self.members: dict[str, zipfile.ZipInfo] = {}
         for member in self.zip.infolist():
+            if not member.filename:
+                raise FormatError("a member without a name", path=path)
             if member.filename in self.members:
                 raise FormatError(f"{member.filename!r}: in the archive twice", path=path)
             if member.flag_bits & _ENCRYPTED:

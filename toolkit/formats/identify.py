@@ -93,10 +93,10 @@ def identify(file: ReadFile) -> Kind:
             return kind
     if file.size >= FOOTER_BYTES and file.read(file.size - len(MAGIC), len(MAGIC)) == MAGIC:
         return TABLE
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= file.size - 8:
+        return SAFETENSORS  # before a pickle, whose first bytes a length may have
     if head.startswith(_PICKLES):
         return _PICKLE
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= file.size - 8:
-        return SAFETENSORS
     if re.match(rb"\s*\{", head) and b'"weight_map"' in head:
         return SAFETENSORS_INDEX
     if head[257:262] == b"ustar":

@@ -33,6 +33,13 @@ SUFFIX = ".npy"
 _MAX_DESCRIPTION_BYTES = 1 << 28
 
 
+_DAMAGE = (
+    *(ValueError, EOFError, zipfile.BadZipFile, zlib.error, SyntaxError, RecursionError),
+    *(NotImplementedError, RuntimeError, SystemError, OSError, OverflowError),
+)
+"""What zipfile and NumPy raise on members that are damaged."""
+
+
 class _Array(NamedTuple):
     """What the header of a `.npy` says."""
 
@@ -113,7 +120,7 @@ class NpzCheckpoint(Checkpoint):
         try:
             with self._archive.zip.open(member) as file:
                 return read_header(file)
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, SyntaxError, RecursionError) as error:
+        except _DAMAGE as error:
             self._refuse(member, str(error))
 
     def _dtype_of(self, member: str, found: np.dtype[Any]) -> tuple[DType, int]:
@@ -145,7 +152,8 @@ class NpzCheckpoint(Checkpoint):
             name = decode_name(bytes.fromhex(more["tf_name"])) if "tf_name" in more else None
             size = math.prod(array.shape) * array.dtype.itemsize
             fits = dtype.itemsize is None or math.prod(shape) * dtype.itemsize == size
-            if not fits or not isinstance(more.get("crc32c", 0), int) or not all(n >= 0 for n in shape):
+            sound = isinstance(more.get("crc32c", 0), int) and all(type(n) is int and n >= 0 for n in shape)
+            if not (fits and sound):
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             self._refuse(member, f"its description in {DESCRIPTION} does not fit it")
@@ -231,7 +239,14 @@ class _Members(StreamedSource):
                 raise FormatError(
                     f"strings of {variable.name!r}: {error}", path=self._archive.file.path
                 ) from error
+        if not array.dtype.itemsize:
+            return [b""] * variable.num_elements
         values = raw.view(array.dtype).reshape(array.shape, order="F" if array.fortran else "C").reshape(-1)
+        try:
+            values.tolist()
+        except (SystemError, ValueError) as error:
+            path = self._archive.file.path
+            raise FormatError(f"strings of {variable.name!r}: {error}", path=path) from error
         return [v if isinstance(v, bytes) else v.encode("utf-8", "surrogatepass") for v in values.tolist()]
 
     def _pieces(self, variable: Variable, size: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -241,5 +256,5 @@ class _Members(StreamedSource):
                 file.read(array.header_bytes)
                 while part := file.read(size):
                     yield np.frombuffer(part, np.uint8)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except _DAMAGE as error:
             raise FormatError(f"{member!r}: {error}", path=self._archive.file.path) from error

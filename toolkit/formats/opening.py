@@ -31,7 +31,10 @@ def open_checkpoint(path: str | os.PathLike[str], *, note: Note | None = None) -
     if found.kind is HDF5:
         from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 
-        return Hdf5Checkpoint(found.path)
+        checkpoint = Hdf5Checkpoint(found.path)
+        if checkpoint.left_out and note is not None:
+            note(f"{found.path}: left out {', '.join(checkpoint.left_out[:5])}: of types that are no tensors")
+        return checkpoint
     if found.kind is ZIP:
         from toolkit.formats.archives import open_archive
 

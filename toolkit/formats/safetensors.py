@@ -66,7 +66,8 @@ class SafetensorsCheckpoint(Checkpoint):
             index = _weight_map(first)
         self._files, self._paths = [first], [path]
         if index is not None:
-            self._files = [ReadFile(os.path.join(os.path.dirname(path), name)) for name in _files_of(index)]
+            folder = os.path.dirname(path)
+            self._files = [ReadFile(os.path.join(folder, name)) for name in _files_of(path, index)]
             self._paths += [file.path for file in self._files]
         source = RawSource()
         variables: dict[str, Variable] = {}
@@ -124,10 +125,12 @@ def _variables_of(file: ReadFile, shard: int, source: RawSource) -> dict[str, Va
             shape = tuple(entry["shape"])
             begin, end = entry["data_offsets"]
             kind = entry["dtype"]
-            if not all(isinstance(n, int) and n >= 0 for n in (*shape, begin, end)):
+            if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)) or type(kind) is not str:
                 raise TypeError
+            if not key or (not key.isascii() and any("\ud800" <= c <= "\udfff" for c in key)):
+                raise ValueError
         except (TypeError, KeyError, ValueError):
-            _refuse(file, key, "expected dtype, shape and two offsets")
+            _refuse(file, key, "expected a name, dtype, shape and two offsets")
         dtype = dtypes.BY_NAME.get(DTYPES.get(kind, ""))
         if dtype is None:
             raise UnsupportedError(
@@ -194,11 +197,11 @@ def _weight_map(file: ReadFile) -> dict[str, str]:
     return names
 
 
-def _files_of(index: Mapping[str, str]) -> list[str]:
+def _files_of(path: str, index: Mapping[str, str]) -> list[str]:
     files = sorted(set(index.values()))
     for name in files:
         if os.path.basename(name) != name or name in ("", ".", ".."):
-            raise FormatError("weight_map", path=name, expected="a file beside the index", found=repr(name))
+            raise FormatError("weight_map", path=path, expected="a file beside the index", found=repr(name))
     return files
 
 

@@ -6,6 +6,7 @@ The names in such a file come from the classes of the layers, so that it takes t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 import tensorflow as tf
@@ -90,6 +91,12 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
         raise ModelError(
             f"{spec}: returned {type(model).__name__} without weights, expected a Keras model",
             hint="return the model, built: give it a keras.Input, or call it once",
+        )
+    twice = [path for path, times in Counter(w.path for w in model.weights).items() if times > 1]
+    if twice:
+        raise ModelError(
+            f"{spec}: {twice[0]} is the path of two weights",
+            hint="give the layers, or the models in it, names of their own",
         )
     variables, paths = checkpoint.variables(), checkpoint.paths()
     renamed = renaming.rename_by_either(

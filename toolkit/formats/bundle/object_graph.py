@@ -116,7 +116,7 @@ class ObjectGraph:
             value = by_key.get(key)
             if value is not None and roles[key].kind == "weight" and self._through_optimizer(value.node):
                 owner = owner_of_flat(value.full_name, variable, weights)
-                roles[key] = kept_by_optimizer(variable, owner and full_names[owner])
+                roles[key] = kept_by_optimizer(value.full_name, variable, owner and full_names[owner])
         for slot in (slot for node in self._nodes for slot in node.slot_variables):
             kept, original = keys.get(slot.slot_variable_node_id), keys.get(slot.original_variable_node_id)
             if kept is not None and original is not None and kept != original:

@@ -1,7 +1,7 @@
 """Keras's legacy layout of weights: a group for each layer, with lists of names as attributes.
 
 A variable `dense/kernel` is the weight `dense/kernel:0` of the layer `dense`; of `net/dense/kernel`, where
-all variables lie in `net`, that is left out. Keras loads by the order of a layer's weights, so they are
+all variables lie in `net`, that one scope is left out. Keras loads by the order of a layer's weights, so they are
 listed in the order in which Keras makes them: kernels, biases, then what is not trained.
 
 Source: keras/src/legacy/saving/legacy_h5_format.py.
@@ -49,17 +49,34 @@ def layers_of(names: Sequence[str]) -> dict[str, list[Weight]]:
         if not all(name.split("/")) or "\0" in name or any(part in (".", "..") for part in name.split("/")):
             raise UsageError(f"{name!r}: cannot be a name in Keras's layout", hint="--rename it")
     split = [name.split("/") for name in names]
-    shared = 0
-    while split and all(len(s) > shared + 2 and s[shared] == split[0][shared] for s in split):
-        shared += 1
+    shared = int(bool(split) and all(len(s) > 2 and s[0] == split[0][0] for s in split))
     layers: dict[str, list[Weight]] = {}
     for name, segments in zip(names, split, strict=True):
         rest = segments[shared:]
         layer = rest[0] if len(rest) > 1 else _TOP_LEVEL
         layers.setdefault(layer, []).append(Weight(name, layer, "/".join(rest) + ":0"))
-    for weights in layers.values():
+    for layer, weights in layers.items():
+        _refuse_unknown_order(layer, weights)
         weights.sort(key=_rank)
     return layers
+
+
+def _refuse_unknown_order(layer: str, weights: Sequence[Weight]) -> None:
+    """Refuse a layer of several others: Keras loads by their order, which names do not tell.
+
+    Raises:
+        UsageError: It has several, and is no Bidirectional.
+    """
+    inner = {tuple(weight.weight.split("/")[1:-1]) for weight in weights}
+    if layer == _TOP_LEVEL or len(inner) < 2:
+        return
+    directions = {scopes[0].partition("_")[0] for scopes in inner if scopes}
+    if len(inner) == 2 and directions == {"forward", "backward"}:
+        return
+    raise UsageError(
+        f"layer {layer!r}: has several layers in it, whose order their names do not tell",
+        hint="--layout keras3 with --model has Keras itself write them; or leave it out with --exclude",
+    )
 
 
 def paths_of(layers: Mapping[str, Sequence[Weight]]) -> dict[str, str]:
@@ -102,4 +119,6 @@ def _rank(weight: Weight) -> tuple[bool, list[tuple[int, str]], int, str]:
 def _natural(segment: str) -> tuple[int, str]:
     """Return a segment so that `dense_2` comes before `dense_10`."""
     number = re.search(r"_(\d+)$", segment)
+    if segment.startswith("forward"):
+        return -1, segment  # of a Bidirectional, before what goes backward
     return (int(number[1]) if number else 0), segment

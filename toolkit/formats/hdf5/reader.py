@@ -102,8 +102,13 @@ class Hdf5Checkpoint(Checkpoint):
         for name in self._optimizer:
             if roles[name].kind == "weight":
                 variable = self._variables[name]
-                roles[name] = kept_by_optimizer(variable, owner_of_flat(name, variable, weights))
+                roles[name] = kept_by_optimizer(name, variable, owner_of_flat(name, variable, weights))
         return roles
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The datasets that are no tensors."""
+        return tuple(self._left_out)
 
     def files(self) -> list[str]:
         """Return the path of the file."""
@@ -172,15 +177,20 @@ def _refuse_elsewhere(dataset: h5py.Dataset, place: str, path: str) -> None:
 
 def _dtype_of(dataset: h5py.Dataset) -> DType | None:
     """Return TensorFlow's dtype of a dataset's values; `None` if it has none."""
+    if dataset.shape is None:
+        return None
+    if dataset.dtype == np.dtype("V2") and dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16"):
+        return dtypes.BY_NAME["bfloat16"]  # as Keras 3 stores it: its bytes
     told = dataset.attrs.get("tf_dtype")
     told = told.decode("ascii", "replace") if isinstance(told, bytes) else told
     if isinstance(told, str) and told in dtypes.BY_NAME:
         meant = dtypes.BY_NAME[told]
-        if meant.kind == "string" or hdf5_types.stored_dtype(meant) == dataset.dtype.newbyteorder("="):
+        if meant.kind != "string" and hdf5_types.stored_dtype(meant) == dataset.dtype.newbyteorder("="):
             return meant
-    if h5py.check_string_dtype(dataset.dtype) is not None or dataset.dtype.kind == "S":
+    is_bytes = h5py.check_vlen_dtype(dataset.dtype) == np.dtype(np.uint8) and told == "string"
+    if is_bytes or h5py.check_string_dtype(dataset.dtype) is not None or dataset.dtype.kind == "S":
         return dtypes.BY_NAME["string"]
-    if dataset.shape is None or dataset.dtype.kind not in "fiubc":
+    if dataset.dtype.kind not in "fiubc":
         return None
     dtype = dtypes.BY_NAME.get(dataset.dtype.newbyteorder("=").name)
     return dtype if dtype is not None and dtype.itemsize == dataset.dtype.itemsize else None
@@ -226,7 +236,8 @@ class _Datasets(StreamedSource):
         for region in regions(variable.shape, block):
             stored = self._read(variable, dataset, region)
             stored = np.ascontiguousarray(stored, dataset.dtype.newbyteorder("=")).reshape(extent(region))
-            raw = hdf5_types.decode(stored.reshape(-1), dtype).view(np.uint8)
+            flat = stored.reshape(-1)
+            raw = (flat if flat.dtype.kind == "V" else hdf5_types.decode(flat, dtype)).view(np.uint8)
             if verify and token.crc32c is not None:
                 running.update(raw)
             yield raw
