@@ -1,8 +1,8 @@
 """Keras's legacy layout of weights: a group for each layer, with lists of names as attributes.
 
 A variable `dense/kernel` is the weight `dense/kernel:0` of the layer `dense`; of `net/dense/kernel`, where
-all variables lie in `net`, that one scope is left out. Keras loads by the order of a layer's weights, so they are
-listed in the order in which Keras makes them: kernels, biases, then what is not trained.
+all variables lie in `net`, that one scope is left out. Keras loads by the order of a layer's weights, so
+they are listed in the order in which Keras makes them: kernels, biases, then what is not trained.
 
 Source: keras/src/legacy/saving/legacy_h5_format.py.
 """
