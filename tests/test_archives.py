@@ -291,6 +291,13 @@ class TestHdf5:
         with pytest.raises(FormatError, match="'w': size of its values: expected at most"):
             open_checkpoint(tmp_path / "x.h5")
 
+    @pytest.mark.parametrize("dtype", ["S64", h5py.string_dtype()])
+    def test_so_are_strings(self, tmp_path, dtype):
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            file.create_dataset("s", (1 << 33,), dtype, chunks=(1024,))
+        with pytest.raises(FormatError, match="'s': size of its values: expected at most"):
+            open_checkpoint(tmp_path / "x.h5")
+
     def test_what_is_no_tensor_is_left_out_and_said(self, tmp_path):
         with h5py.File(tmp_path / "x.h5", "w") as file:
             file["w"] = np.ones(2)

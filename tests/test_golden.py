@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -43,6 +46,27 @@ def test_reads_as_tensorflow_does(prefix, expected):
     with open_checkpoint(prefix) as checkpoint:
         found = {name: [v.dtype.name, list(v.shape), digest(v.read())] for name, v in checkpoint.items()}
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*REAL.glob("keras*/*.h5"), *REAL.glob("keras*/*.keras")]), ids=lambda p: p.name
+)
+def test_keras_files_read_as_h5py_does(path):
+    with contextlib.ExitStack() as stack:
+        content = path
+        if path.suffix == ".keras":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            content = stack.enter_context(archive.open("model.weights.h5"))
+        theirs = []
+        file = stack.enter_context(h5py.File(content))
+        file.visititems(
+            lambda name, item: theirs.append(item[()]) if isinstance(item, h5py.Dataset) else None
+        )
+        with open_checkpoint(path) as checkpoint:
+            ours = [variable.read() for variable in checkpoint.values()]
+    assert sorted((v.shape, v.tobytes()) for v in ours) == sorted(
+        (v.shape, v.tobytes()) for v in map(np.asarray, theirs)
+    )
 
 
 @pytest.mark.parametrize(("prefix", "expected"), CASES)

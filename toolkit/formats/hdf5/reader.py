@@ -202,19 +202,19 @@ def _variable(name: str, dataset: h5py.Dataset, source: _Datasets, path: str) ->
     crc = dataset.attrs.get("crc32c")
     token = _Token(dataset, int(crc) if isinstance(crc, np.integer) else None)
     shape = tuple(int(size) for size in dataset.shape)
+    # of strings of any length a dataset has references, of the same size each
+    nbytes = math.prod(shape) * (dtype.itemsize or dataset.dtype.itemsize)
+    most = dataset.id.get_storage_size() * _MAX_RATIO + _SPARE_BYTES
+    if nbytes > most:
+        raise FormatError(
+            f"{name!r}: size of its values",
+            path=path,
+            expected=f"at most {most} bytes, by what is stored",
+            found=nbytes,
+        )
+    spec = TensorSpec(dtype, shape, nbytes)
     if dtype.kind == "string":
-        spec: TensorSpec = MeasuredSpec(dtype, shape, lambda: sum(c.size for c in variable.chunks()))
-    else:
-        nbytes = math.prod(shape) * (dtype.itemsize or 0)
-        most = dataset.id.get_storage_size() * _MAX_RATIO + _SPARE_BYTES
-        if nbytes > most:
-            raise FormatError(
-                f"{name!r}: size of its values",
-                path=path,
-                expected=f"at most {most} bytes, by what is stored",
-                found=nbytes,
-            )
-        spec = TensorSpec(dtype, shape, nbytes)
+        spec = MeasuredSpec(dtype, shape, lambda: sum(c.size for c in variable.chunks()))
     variable = Variable(name, spec, source, token)
     return variable
 
