@@ -122,10 +122,8 @@ def test_numpy_reads_our_npz(tmp_path, compress):
         assert_same(before, after)
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])  # HDF5 notes the time of a dataset
 def test_the_same_values_give_the_same_file(tmp_path, ending):
-    if ending == "h5":
-        return  # HDF5 notes the time of a dataset
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         export(VALID / "perceptron", tmp_path / folder / f"x.{ending}")
@@ -263,12 +261,12 @@ def test_a_plan_says_the_largest_error_of_a_cast(tmp_path):
     assert plan_export(prefix, cast={"**": "float64"})["w"].reason == "cast from float32, exact"
 
 
-@pytest.mark.parametrize("ending", FORMATS)
-@pytest.mark.parametrize("options", [{}, {"compress": "gzip"}], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [*((ending, {}) for ending in FORMATS), ("h5", {"compress": "gzip"}), ("npz", {"compress": "gzip"})],
+)
 def test_nothing_is_held_but_chunks(tmp_path, ending, options):
     """Of a tensor of 64 MiB, on the way out and on the way back; NumPy's memory is counted by tracemalloc."""
-    if options and ending == "safetensors":
-        return  # it has no compression
     values = np.zeros((4096, 4096), "f")
     values[::7] = 1.5
     prefix = write_bundle(tmp_path / "m", {"w": values})

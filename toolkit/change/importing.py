@@ -80,6 +80,16 @@ def import_checkpoint(
     return plan
 
 
+def by_new_names(source: Checkpoint, renamed: Mapping[str, str]) -> dict[str, Variable]:
+    """Return the variables of `source` by their new names; those that keep theirs, by readable ones too."""
+    variables, paths = source.variables(), source.paths()
+    found = {new: variables[old] for old, new in renamed.items()}
+    for old, new in renamed.items():
+        if new == old and old in paths:
+            found.setdefault(paths[old], variables[old])
+    return found
+
+
 def _with_objects(source: Checkpoint, renamed: Mapping[str, str], objects: Checkpoint) -> FilePlan:
     """Plan to give each key of the object-based checkpoint `objects` its value from `source`."""
     if not is_object_based(objects.variables()):
@@ -87,11 +97,8 @@ def _with_objects(source: Checkpoint, renamed: Mapping[str, str], objects: Check
             f"{objects.path}: has no object graph",
             hint="name a checkpoint that tf.train.Checkpoint wrote, or leave it out",
         )
-    variables, paths = source.variables(), source.paths()
-    found = {new: variables[old] for old, new in renamed.items()}
-    for old, new in renamed.items():
-        if new == old and old in paths:
-            found.setdefault(paths[old], variables[old])
+    variables = source.variables()
+    found = by_new_names(source, renamed)
     roles, targets = objects.roles(), objects.paths()
     verdicts = []
     results = {}

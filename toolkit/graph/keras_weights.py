@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from toolkit import dtypes, names, renaming
+from toolkit.change.importing import by_new_names
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
@@ -98,14 +99,9 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
             f"{spec}: {twice[0]} is the path of two weights",
             hint="give the layers, or the models in it, names of their own",
         )
-    variables, paths = checkpoint.variables(), checkpoint.paths()
-    renamed = renaming.rename_by_either(
-        checkpoint.roles(), paths, renaming.read_rules(rename), where=checkpoint.path
-    )
-    found = {new: variables[old] for old, new in renamed.items()}
-    for old, new in renamed.items():
-        if new == old and old in paths:
-            found.setdefault(paths[old], variables[old])
+    rules = renaming.read_rules(rename)
+    renamed = renaming.rename_by_either(checkpoint.roles(), checkpoint.paths(), rules, where=checkpoint.path)
+    found = by_new_names(checkpoint, renamed)
     verdicts = []
     results = {}
     for weight in model.weights:
@@ -127,5 +123,5 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
             Verdict(weight.path, "copy", source, reason, dtype.name, shape, problem=problem, hint=hint)
         )
     taken = {variable.name for variable in (found.get(name) for name in results) if variable is not None}
-    unused = [name for name in variables if name not in taken]
+    unused = [name for name in checkpoint.variables() if name not in taken]
     return WeightsPlan(verdicts, results, checkpoint, model, unused)
