@@ -171,11 +171,15 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_command_that_is_stopped_leaves_nothing_behind(tmp_path, number, code):
+    heeded = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # jobs in the background inherit "ignore"
     prefix = write_bundle(tmp_path / "m", {f"v{i}": np.zeros(1 << 20, "f") for i in range(50)})
     before = names_in(tmp_path)
     with subprocess.Popen(
         [*CKPT, "reinit", prefix, "v7", "-o", tmp_path / "out"], stderr=subprocess.PIPE
     ) as process:
+        signal.signal(signal.SIGINT, heeded)
         while not any(name.startswith(".ckpt-") for name in names_in(tmp_path)):
             assert process.poll() is None  # it has begun to write before it ends
             time.sleep(0.001)

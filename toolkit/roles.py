@@ -105,21 +105,35 @@ def _without_number(leaf: str) -> str:
     return stem if stem and number.isdecimal() else leaf
 
 
-def owner_of_flat(name: str, variable: Described, weights: Mapping[str, Described]) -> str | None:
-    """Return which of `weights`, by name, a variable is for that a Keras optimizer calls `name`.
+class FlatNames:
+    """Weights by what Keras's optimizers call what they keep for them.
 
-    That is `Adam/m/dense/kernel`, or `adam/sequential_dense_kernel_momentum`, of a weight of its shape;
-    of several the one with the longest name. Source: keras/src/optimizers/base_optimizer.py,
-    add_variable_from_reference.
+    That is `Adam/m/dense/kernel`, or `adam/sequential_dense_kernel_momentum`, for `dense/kernel`.
+    Source: keras/src/optimizers/base_optimizer.py, add_variable_from_reference.
+
+    Args:
+        weights: The weights, by name.
     """
-    flat = name.rpartition("/")[2]
-    fitting = [
-        weight
-        for weight, described in weights.items()
-        if described.shape == variable.shape
-        and (name.endswith(f"/{weight}") or flat.startswith(weight.replace("/", "_") + "_"))
-    ]
-    return max(fitting, key=len, default=None)
+
+    def __init__(self, weights: Mapping[str, Described]) -> None:
+        self._weights = weights
+        self._flat: dict[str, list[str]] = {}
+        for name in weights:
+            self._flat.setdefault(name.replace("/", "_"), []).append(name)
+
+    def owner_of(self, name: str, variable: Described) -> str | None:
+        """Return for which weight, of its shape, an optimizer keeps `variable` as `name`.
+
+        Of several it is the one with the longest name.
+        """
+        found = [name[cut + 1 :] for cut, character in enumerate(name) if character == "/"]
+        flat = name.rpartition("/")[2]
+        for cut, character in enumerate(flat):
+            if character == "_":
+                found += self._flat.get(flat[:cut], ())
+        weights = self._weights
+        fitting = [w for w in found if w in weights and weights[w].shape == variable.shape]
+        return max(fitting, key=len, default=None)
 
 
 def kept_by_optimizer(name: str, variable: Described, owner: str | None) -> Role:

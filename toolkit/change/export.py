@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from toolkit import dtypes, renaming
@@ -20,6 +20,7 @@ from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
+from toolkit.roles import Role
 from toolkit.selection import matching, select
 from toolkit.version import __version__
 
@@ -42,7 +43,14 @@ class Exported(NamedTuple):
 
 
 class ExportPlan(FilePlan):
-    """A plan for a file of another format."""
+    """A plan for a file of another format.
+
+    Attributes:
+        places: Where each result stands among the objects of a model, by name, if the checkpoint tells and
+            weights alone are exported: they are then in the order in which the model made them.
+    """
+
+    places: Mapping[str, str] | None = None
 
     def export(
         self,
@@ -110,7 +118,7 @@ class ExportPlan(FilePlan):
             else:
                 from toolkit.formats.hdf5 import writer as hdf5
 
-                options = hdf5.Options(compress, checksum, layout, stats)
+                options = hdf5.Options(compress, checksum, layout, stats, self.places)
                 checksums = hdf5.write(staged, variables.values(), attributes=attributes, options=options)
             publication.publish(check=lambda: check(staged, variables, checksums))
         return Exported(out, len(variables), os.path.getsize(out))
@@ -145,8 +153,11 @@ def plan_export(
     """
     checkpoint = as_checkpoint(checkpoint)
     variables = checkpoint.variables()
-    roles, paths = checkpoint.roles(), checkpoint.paths()
+    roles, paths, places = checkpoint.roles(), checkpoint.paths(), checkpoint.tree_paths()
     chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths)
+    if weights_only and places:
+        rank = {name: number for number, name in enumerate(places)}
+        chosen = sorted(chosen, key=lambda name: rank.get(name, len(rank)))
     chosen_roles = {name: roles[name] for name in chosen}
     by_path = to_tf1 or weights_only
     called = {name: paths.get(name, name) if by_path else name for name in chosen}
@@ -157,6 +168,7 @@ def plan_export(
         where = f"{checkpoint.path}, of what is exported"
         for name in matching(chosen_roles, [pattern], where=where, paths=paths):
             targets[name] = dtype
+    of_weights = {_scope(called[name]) for name in chosen if roles[name].kind == "weight"}
     verdicts = []
     made: dict[str, Variable] = {}
     action: Action
@@ -165,7 +177,7 @@ def plan_export(
         dtype = targets.get(name, variable.dtype)
         if variable.dtype.kind == "handle":
             action, reason = "drop", f"{dtype} has no plain values"
-        elif weights_only and roles[name].kind != "weight":
+        elif weights_only and not _is_of_model(roles[name], called[name], of_weights):
             action, reason = "drop", "no weight of the model"
         elif to_tf1 and roles[name].kind == "metadata":
             action, reason = "drop", "a name-based checkpoint has no objects"
@@ -176,9 +188,12 @@ def plan_export(
             made[new] = variable.renamed(new)
             action, reason = ("keep", "unchanged") if new == name else ("copy", "renamed")
             if by_path and new != name and new == called[name]:
-                reason = "by its name in a graph"
+                reason = _why_called(new, places.get(name))
         verdicts.append(Verdict(new, action, name, reason, dtype.name, variable.shape))
-    return ExportPlan(verdicts, made, [checkpoint])
+    plan = ExportPlan(verdicts, made, [checkpoint])
+    if weights_only and places:
+        plan.places = {renamed[name]: place for name, place in places.items() if name in renamed}
+    return plan
 
 
 def export(
@@ -267,6 +282,26 @@ def _read_casts(cast: Mapping[str, str] | Iterable[str]) -> list[tuple[str, DTyp
                 hint="write PATTERN=DTYPE: --cast 'net/**=bfloat16'",
             )
     return [(pattern, dtypes.as_dtype(dtype)) for pattern, dtype in pairs]
+
+
+def _is_of_model(role: Role, name: str, of_weights: Collection[str]) -> bool:
+    """Return whether a variable is a weight, or a number that a layer counts beside its weights."""
+    return role.kind == "weight" or (role.kind == "counter" and "/" in name and _scope(name) in of_weights)
+
+
+def _scope(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _why_called(name: str, place: str | None) -> str:
+    """Return why a variable is called by `name`, which is not its key; `place` is its place in a tree."""
+    if place is None:
+        return "by its readable name"
+    return (
+        "by its place among the objects: its name is not unique"
+        if name == place
+        else "by its name in a graph"
+    )
 
 
 def _attributes(checkpoint: Checkpoint) -> dict[str, Any]:

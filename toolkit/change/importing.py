@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from toolkit import names, renaming
 from toolkit.change.plan import FilePlan
@@ -23,6 +24,7 @@ def plan_import(
     *,
     rename: Renames = (),
     object_graph_from: Checkpoint | str | os.PathLike[str] | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> FilePlan:
     """Plan to write a checkpoint of any format in TensorFlow's. Then `plan.write(prefix)` does it.
 
@@ -31,6 +33,7 @@ def plan_import(
         rename: `{OLD: NEW}`, or `OLD=NEW` strings.
         object_graph_from: An object-based checkpoint (TF2): the result has its objects and keys, each
             with the value that `source` has under that key, or under its readable name there.
+        called: For some variables of `source`, by name, the readable name that each is meant for.
 
     Raises:
         VariableNotFoundError: An OLD matches nothing.
@@ -42,7 +45,7 @@ def plan_import(
     rules = renaming.read_rules(rename)
     renamed = renaming.rename_by_either(source.roles(), source.paths(), rules, where=source.path)
     if object_graph_from is not None:
-        return _with_objects(source, renamed, as_checkpoint(object_graph_from))
+        return _with_objects(source, by_new_names(source, renamed, called), as_checkpoint(object_graph_from))
     verdicts = []
     results: dict[str, Variable] = {}
     for name, new in renamed.items():
@@ -80,25 +83,45 @@ def import_checkpoint(
     return plan
 
 
-def by_new_names(source: Checkpoint, renamed: Mapping[str, str]) -> dict[str, Variable]:
-    """Return the variables of `source` by their new names; those that keep theirs, by readable ones too."""
+class Found(NamedTuple):
+    """A variable, and why it goes by a name."""
+
+    variable: Variable
+    reason: str
+
+
+def by_new_names(
+    source: Checkpoint, renamed: Mapping[str, str], called: Mapping[str, str] | None = None
+) -> dict[str, Found]:
+    """Return the variables of `source` by all names that they go by.
+
+    Args:
+        source: Whose they are.
+        renamed: The new name of each. One that gets no other keeps all that it had, too.
+        called: The names that some are meant for. They come before what the source calls them.
+    """
     variables, paths = source.variables(), source.paths()
-    found = {new: variables[old] for old, new in renamed.items()}
-    for old, new in renamed.items():
-        if new == old and old in paths:
-            found.setdefault(paths[old], variables[old])
+    kept = [name for name, new in renamed.items() if new == name]
+    found = {new: Found(variables[old], "renamed") for old, new in renamed.items() if new != old}
+    for name in kept:
+        if called and name in called:
+            found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
+    for name in kept:
+        found.setdefault(name, Found(variables[name], "same name"))
+    for name in kept:
+        if name in paths:
+            found.setdefault(paths[name], Found(variables[name], "same name"))
     return found
 
 
-def _with_objects(source: Checkpoint, renamed: Mapping[str, str], objects: Checkpoint) -> FilePlan:
-    """Plan to give each key of the object-based checkpoint `objects` its value from `source`."""
+def _with_objects(source: Checkpoint, found: Mapping[str, Found], objects: Checkpoint) -> FilePlan:
+    """Plan to give each key of the object-based checkpoint `objects` its value from `found`."""
     if not is_object_based(objects.variables()):
         raise UsageError(
             f"{objects.path}: has no object graph",
             hint="name a checkpoint that tf.train.Checkpoint wrote, or leave it out",
         )
     variables = source.variables()
-    found = by_new_names(source, renamed)
     roles, targets = objects.roles(), objects.paths()
     verdicts = []
     results = {}
@@ -109,8 +132,11 @@ def _with_objects(source: Checkpoint, renamed: Mapping[str, str], objects: Check
             place = f"{objects.path}::{key}"
             verdicts.append(Verdict(key, "copy", place, "of the objects", meant.dtype.name, meant.shape))
             continue
-        variable = found.get(key) or found.get(targets.get(key, key))
-        problem, hint = _problem(meant, variable, targets.get(key, key), found, len(verdicts))
+        path = targets.get(key, key)
+        variable, reason = found.get(key) or found.get(path) or (None, "")
+        if reason == "same name":
+            reason = "same key" if key in found else f"called {path}"
+        problem, hint = _problem(meant, variable, path, found, len(verdicts))
         if variable is not None and problem is None:
             results[key] = variable.renamed(key)
             taken.add(variable.name)
@@ -119,7 +145,7 @@ def _with_objects(source: Checkpoint, renamed: Mapping[str, str], objects: Check
                 key,
                 "copy",
                 None if variable is None else variable.name,
-                problem or ("same key" if found.get(key) is variable else f"called {targets[key]}"),
+                problem or reason,
                 meant.dtype.name,
                 meant.shape,
                 problem=problem,
@@ -131,12 +157,13 @@ def _with_objects(source: Checkpoint, renamed: Mapping[str, str], objects: Check
 
 
 def _problem(
-    meant: Variable, variable: Variable | None, path: str, found: Mapping[str, Variable], number: int
+    meant: Variable, variable: Variable | None, path: str, found: Mapping[str, Found], number: int
 ) -> tuple[str | None, str | None]:
     """Return why `variable` cannot be what a key needs, and what to type; nothing if it can."""
     if variable is None:
         near = names.nearest(path, found, count=1) if number < _MAX_SUGGESTED else []
-        hint = f"--rename {near[0]}={path} takes that" if near else f"--rename OLD={path}"
+        taken = found[near[0]].variable.name if near else "NAME"
+        hint = f"--rename {taken}={path} takes that" if near else f"--rename NAME={path}, of what holds it"
         return f"no {path} in what is imported", hint
     if variable.dtype is not meant.dtype:
         return f"{variable.dtype} in what is imported, {meant.dtype} in the object", None

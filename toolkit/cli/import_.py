@@ -68,15 +68,18 @@ def import_(
     with contextlib.ExitStack() as stack:
         checkpoint = stack.enter_context(open_checkpoint(source, note=output.message))
         destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
-        objects = None
+        objects = called = None
         if object_graph_from is not None:
             objects = stack.enter_context(open_checkpoint(object_graph_from, note=output.message))
         elif model is not None:
             with graphs.tensorflow():
                 from toolkit.graph.objects import template
 
-                objects = stack.enter_context(template(model))
-        plan = plan_import(checkpoint, rename=rename or (), object_graph_from=objects)
+                objects, loading = stack.enter_context(template(model, checkpoint))
+            called = loading.paths
+            if loading.refusal:
+                output.message(f"note: Keras does not load {source} into the model: {loading.refusal}")
+        plan = plan_import(checkpoint, rename=rename or (), object_graph_from=objects, called=called)
         if destination and plan.ok:
             with output.progress(plan.num_bytes) as progress:
                 plan.write(

@@ -16,6 +16,7 @@ from toolkit.change.importing import by_new_names
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
+from toolkit.graph.keras_loading import ask_keras
 from toolkit.graph.model_function import call
 from toolkit.plan import Verdict
 from toolkit.publish import Publication
@@ -101,27 +102,27 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
         )
     rules = renaming.read_rules(rename)
     renamed = renaming.rename_by_either(checkpoint.roles(), checkpoint.paths(), rules, where=checkpoint.path)
-    found = by_new_names(checkpoint, renamed)
+    found = by_new_names(checkpoint, renamed, ask_keras(model, checkpoint).paths)
     verdicts = []
     results = {}
     for weight in model.weights:
         dtype = dtypes.as_dtype(str(weight.dtype))
         shape = tuple(weight.shape)
-        variable = found.get(weight.path)
+        variable, why = found.get(weight.path) or (None, "")
         problem = hint = None
         if variable is None:
             near = names.nearest(weight.path, found, count=1)
             problem = f"no {weight.path} in the checkpoint"
-            hint = f"--rename {near[0] if near else 'OLD'}={weight.path}"
+            hint = f"--rename {found[near[0]].variable.name if near else 'NAME'}={weight.path}"
         elif (variable.dtype, variable.shape) != (dtype, shape):
             problem = f"{variable.dtype} {variable.shape} in the checkpoint, {dtype} {shape} in the model"
         else:
             results[weight.path] = variable.renamed(weight.path)
         source = None if variable is None else variable.name
-        reason = problem or "same name"
+        reason = problem or why
         verdicts.append(
             Verdict(weight.path, "copy", source, reason, dtype.name, shape, problem=problem, hint=hint)
         )
-    taken = {variable.name for variable in (found.get(name) for name in results) if variable is not None}
+    taken = {found[name].variable.name for name in results}
     unused = [name for name in checkpoint.variables() if name not in taken]
     return WeightsPlan(verdicts, results, checkpoint, model, unused)

@@ -6,24 +6,39 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import ModelError
 from toolkit.formats.opening import open_checkpoint
+from toolkit.graph.keras_loading import Loading, ask_keras
 from toolkit.graph.model_function import call
 
 
+class Template(NamedTuple):
+    """What values are to be given to.
+
+    Attributes:
+        checkpoint: Has the object graph and the keys that `tf.train.Checkpoint` would write.
+        loading: Which of its variables Keras loads each of a file's into.
+    """
+
+    checkpoint: Checkpoint
+    loading: Loading
+
+
 @contextlib.contextmanager
-def template(spec: str) -> Iterator[Checkpoint]:
+def template(spec: str, source: Checkpoint) -> Iterator[Template]:
     """Build what the function `spec` returns, and open the checkpoint that TensorFlow makes of it.
 
-    It has the object graph and the keys that `tf.train.Checkpoint` would write, and is removed afterwards.
+    That is removed afterwards.
 
     Args:
         spec: `MODULE:FUNCTION` or `FILE.py:FUNCTION`; it returns a Keras model, a `tf.Module` or a
             `tf.train.Checkpoint`.
+        source: Where the values will come from.
 
     Raises:
         UsageError, ModelError: It cannot be found or run, or returns nothing that has variables.
@@ -39,4 +54,7 @@ def template(spec: str) -> Iterator[Checkpoint]:
     with tempfile.TemporaryDirectory(prefix="ckpt-") as folder:
         prefix = checkpoint.write(os.path.join(folder, "objects"))
         with open_checkpoint(prefix) as opened:
-            yield opened
+            opened.path = spec
+            parts = [built] if isinstance(built, tf.keras.Model) else vars(built).values()
+            models = [part for part in parts if isinstance(part, tf.keras.Model)]
+            yield Template(opened, ask_keras(models[0], source) if len(models) == 1 else Loading({}))

@@ -1,36 +1,26 @@
-"""The object graph of a TF2 checkpoint: what its keys are called by people, and what they are for.
+"""The object graph of a TF2 checkpoint: what its keys are called by people.
 
 Under `_CHECKPOINTABLE_OBJECT_GRAPH` lies, as a string, a TrackableObjectGraph: nodes, each with children by
 name, the keys of its values, and the slots that it keeps for variables. A node may be reached in several
 ways, and the graph may have circles.
 
-Which optimizer a variable belongs to, a key does not tell: Keras 3 keeps a model's own weights under
-`optimizer/_trainable_variables` too. It is told by `slot_variables` and by full names:
-
-    w/.OPTIMIZER_SLOT/optimizer/m       listed in slot_variables (tf.train, Keras up to 2.10)
-    Adam/m/dense/kernel                 a slot of dense/kernel (Keras 2.11 to 2.15)
-    adam/sequential_dense_kernel_m…     a slot of sequential/dense/kernel (Keras 3)
-
-Source: tensorflow/core/protobuf/trackable_object_graph.proto; keras/src/optimizers/base_optimizer.py.
+Source: tensorflow/core/protobuf/trackable_object_graph.proto; tensorflow/python/checkpoint.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit.formats.bundle.schema import MessageError, parse
-from toolkit.roles import OBJECT_GRAPH, Described, Role, assign, kept_by_optimizer, owner_of_flat
 
 _STEPS = {"iterations", "_iterations", "iter", "_iter", "step"}
 _RATES = {"learning_rate", "_learning_rate", "_variables", "decay"}
 """What an optimizer has among its children: one of each."""
-_AVERAGE = "average"
-"""The name of a slot that is a moving average (tensorflow_addons' and Keras's)."""
 
 
-class _Value(NamedTuple):
+class Value(NamedTuple):
     """A value of a node: which one, its key, and the name its variable has in a graph."""
 
     node: int
@@ -49,6 +39,11 @@ class _Slot(NamedTuple):
 class ObjectGraph:
     """An object graph.
 
+    Attributes:
+        nodes: The TrackableObjectGraph's; all refer to one another by their numbers here.
+        values: What they keep.
+        optimizers: The numbers of those that are optimizers.
+
     Args:
         serialized: The TrackableObjectGraph.
 
@@ -57,28 +52,30 @@ class ObjectGraph:
     """
 
     def __init__(self, serialized: bytes) -> None:
-        self._nodes = parse("TrackableObjectGraph", serialized).nodes
-        for number, node in enumerate(self._nodes):
+        self.nodes = parse("TrackableObjectGraph", serialized).nodes
+        for number, node in enumerate(self.nodes):
             named = [child.node_id for child in node.children]
             for slot in node.slot_variables:
                 named += [slot.original_variable_node_id, slot.slot_variable_node_id]
-            if any(not 0 <= other < len(self._nodes) for other in named):
+            if any(not 0 <= other < len(self.nodes) for other in named):
                 raise MessageError(f"node {number}: refers to a node that does not exist")
-        self._values = [
-            _Value(number, value.name, value.checkpoint_key, value.full_name)
-            for number, node in enumerate(self._nodes)
+        self.values = [
+            Value(number, value.name, value.checkpoint_key, value.full_name)
+            for number, node in enumerate(self.nodes)
             for value in node.attributes
         ]
-        self._optimizers = {number for number, node in enumerate(self._nodes) if _is_optimizer(node)}
+        self.optimizers = {number for number, node in enumerate(self.nodes) if _is_optimizer(node)}
         self._ways = self._shortest_ways()
 
     def object_paths(self) -> dict[str, str]:
         """Return, by key, the shortest way to each value: the names of the objects on it, with `/`.
 
-        Ways that do not pass through an optimizer come before those that do.
+        Ways that do not pass through an optimizer come before those that do. The order is that in which
+        the objects were given their parts: of a Keras layer's weights, that in which Keras lists them.
         """
         found: dict[str, str] = {}
-        for value in self._values:
+        met = {node: number for number, node in enumerate(self._depth_first())}
+        for value in sorted(self.values, key=lambda value: met[value.node]):
             segments = [*self._way(value.node), *([value.name] if value.name != "VARIABLE_VALUE" else [])]
             found.setdefault(value.key, "/".join(segments) or value.key)
         return found
@@ -86,51 +83,32 @@ class ObjectGraph:
     def paths(self) -> dict[str, str]:
         """Return, by key, what a person calls each value: its full name if that is unique, else the way."""
         ways = self.object_paths()
-        full_names = {key: name for name, key in self._full_names().items()}
+        full_names = {key: name for name, key in self.full_names().items()}
         paths = {key: full_names.get(key, way) for key, way in ways.items()}
         again = Counter(paths.values())
         return {key: path for key, path in paths.items() if again[path] == 1}
 
-    def roles(self, variables: Mapping[str, Described]) -> dict[str, Role]:
-        """Return the role of each of `variables`, in their order."""
-        by_key = {value.key: value for value in self._values}
-        keys = {value.node: value.key for value in self._values if value.key in variables}
-        full_names = {name: key for name, key in self._full_names().items() if key in variables}
-        known = assign({name: variables[key] for name, key in full_names.items()})
-        roles = {}
-        for key, variable in variables.items():
-            value = by_key.get(key)
-            if key == OBJECT_GRAPH or (value is not None and value.name.endswith("JSON")):
-                roles[key] = Role("metadata")
-            elif value is None:
-                roles[key] = assign({key: variable})[key]
-            else:
-                role = known.get(value.full_name) if full_names.get(value.full_name) == key else None
-                roles[key] = _by_key(role or assign({key: variable})[key], full_names)
-        weights = {
-            name: variables[key]
-            for name, key in full_names.items()
-            if roles[key].kind == "weight" and not self._through_optimizer(by_key[key].node)
-        }
-        for key, variable in variables.items():
-            value = by_key.get(key)
-            if value is not None and roles[key].kind == "weight" and self._through_optimizer(value.node):
-                owner = owner_of_flat(value.full_name, variable, weights)
-                roles[key] = kept_by_optimizer(value.full_name, variable, owner and full_names[owner])
-        for slot in (slot for node in self._nodes for slot in node.slot_variables):
-            kept, original = keys.get(slot.slot_variable_node_id), keys.get(slot.original_variable_node_id)
-            if kept is not None and original is not None and kept != original:
-                roles[kept] = Role("moving_average" if slot.slot_name == _AVERAGE else "slot", original)
-        return roles
-
-    def _full_names(self) -> dict[str, str]:
+    def full_names(self) -> dict[str, str]:
         """Return the key of each value, by its full name where that is unique."""
-        times = Counter(value.full_name for value in self._values)
-        return {v.full_name: v.key for v in self._values if v.full_name and times[v.full_name] == 1}
+        times = Counter(value.full_name for value in self.values)
+        return {v.full_name: v.key for v in self.values if v.full_name and times[v.full_name] == 1}
 
-    def _through_optimizer(self, node: int) -> bool:
+    def through_optimizer(self, node: int) -> bool:
         """Return whether every way to a node passes through an optimizer."""
         return self._ways[node][2]
+
+    def _depth_first(self) -> Iterable[int]:
+        """Return all nodes: each before its parts, and of those the values before the objects."""
+        waiting = [*range(len(self.nodes) - 1, 0, -1), *sorted(self.optimizers), 0]
+        met: set[int] = set()
+        while waiting:
+            number = waiting.pop()
+            if number in met:
+                continue
+            met.add(number)
+            yield number
+            parts = [node for _, node in self._children(number) if node not in self.optimizers]
+            waiting += sorted(parts, key=lambda node: not self.nodes[node].attributes)[::-1]
 
     def _way(self, node: int) -> list[str]:
         """Return the names on the shortest way from the root to a node."""
@@ -152,12 +130,12 @@ class ObjectGraph:
 
     def _shortest_ways(self) -> list[tuple[int | None, str | _Slot, bool]]:
         """Return for each node the one before it, its name there, and whether an optimizer is on the way."""
-        ways: list[tuple[int | None, str | _Slot, bool]] = [(None, "", True)] * len(self._nodes)
+        ways: list[tuple[int | None, str | _Slot, bool]] = [(None, "", True)] * len(self.nodes)
         reached: set[int] = set()
         later: list[tuple[int, int, str | _Slot]] = []
         for through in (False, True):
             waiting: deque[int] = deque()
-            if not through and self._nodes:
+            if not through and self.nodes:
                 ways[0] = (None, "", False)
                 reached.add(0)
                 waiting.append(0)
@@ -171,7 +149,7 @@ class ObjectGraph:
                 for name, node in self._children(before):
                     if node in reached:
                         continue
-                    if not through and before in self._optimizers:
+                    if not through and before in self.optimizers:
                         later.append((before, node, name))
                         continue
                     reached.add(node)
@@ -181,7 +159,7 @@ class ObjectGraph:
 
     def _children(self, number: int) -> Iterable[tuple[str | _Slot, int]]:
         """Return the children of a node, and the slots that an optimizer keeps."""
-        node = self._nodes[number]
+        node = self.nodes[number]
         for child in node.children:
             yield child.local_name, child.node_id
         for slot in node.slot_variables:
@@ -191,8 +169,3 @@ class ObjectGraph:
 def _is_optimizer(node: Any) -> bool:
     names = {child.local_name for child in node.children}
     return bool(node.slot_variables) or bool(names & _STEPS and names & _RATES)
-
-
-def _by_key(role: Role, full_names: Mapping[str, str]) -> Role:
-    """Return a role told by full names, as one told by keys."""
-    return role if role.of is None else Role(role.kind, full_names.get(role.of))

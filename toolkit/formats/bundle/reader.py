@@ -125,7 +125,11 @@ class BundleCheckpoint(Checkpoint):
     def roles(self) -> dict[str, Role]:
         """Return what each variable is for, by the object graph where there is one."""
         graph = self.object_graph()
-        return super().roles() if graph is None else graph.roles(self.variables())
+        if graph is None:
+            return super().roles()
+        from toolkit.formats.bundle import object_roles
+
+        return object_roles.roles(graph, self.variables())
 
     def object_graph(self) -> ObjectGraph | None:
         """Return the object graph; `None` in a name-based checkpoint.

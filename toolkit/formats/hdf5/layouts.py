@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from toolkit.errors import FormatError
-from toolkit.names import decode_name
+from toolkit.names import decode_name, parents
 
 _MAX_PARTS = 100_000
 """Attributes that one list of names is spread over."""
@@ -106,16 +106,28 @@ def _read_keras(file: h5py.File, root: str, datasets: Mapping[str, h5py.Dataset]
 
 
 def _read_keras3(file: h5py.File, datasets: Mapping[str, h5py.Dataset]) -> Named:
+    called: dict[str, str] = {}  # what the object in each group is called
     paths: dict[str, str] = {}
     for place in datasets:
-        parent, _, leaf = place.rpartition("/")
-        layer = _text(file[parent].attrs.get("name")) if parent else ""
-        if layer and parent.rpartition("/")[2] == "vars":
-            paths[place] = f"{layer}/{leaf}"
+        group, _, leaf = place.rpartition("/vars/") if "/vars/" in place else ("", "", place[5:])
+        if not place.endswith(f"vars/{leaf}") or "/" in leaf:
+            continue
+        objects = [*reversed(parents(group)), group]
+        for each in objects:
+            if each not in called:
+                called[each] = _called(file, each)
+        if called[group]:
+            paths[place] = "/".join([*filter(None, map(called.get, objects)), leaf])
     readable = list(paths.values())
     paths = {place: name for place, name in paths.items() if readable.count(name) == 1}
     optimizer = frozenset(place for place in datasets if place.startswith(("optimizer/", "_optimizer/")))
     return Named("keras3", {place: place for place in datasets}, paths, optimizer)
+
+
+def _called(file: h5py.File, group: str) -> str:
+    """Return the name of the object that a group of Keras 3's layout stands for; empty if none is told."""
+    held = file.get(f"{group}/vars" if group else "vars")
+    return _text(held.attrs.get("name")) if isinstance(held, h5py.Group) else ""
 
 
 def _names(group: Any, attribute: str, path: str) -> list[str]:

@@ -9,7 +9,7 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import h5py
@@ -25,7 +25,7 @@ from toolkit.formats.hdf5 import layouts
 from toolkit.formats.hdf5 import types as hdf5_types
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource, stored_strings
-from toolkit.roles import Role, assign, kept_by_optimizer, owner_of_flat
+from toolkit.roles import FlatNames, Role, assign, kept_by_optimizer
 
 _CACHE_BYTES = 64 << 20
 """Of unpacked chunks of a dataset, so that one that is larger than a block is not unpacked for each."""
@@ -98,12 +98,18 @@ class Hdf5Checkpoint(Checkpoint):
     def roles(self) -> dict[str, Role]:
         """Return the role of each variable; what the file says an optimizer keeps is no weight."""
         roles = assign(self._variables)
-        weights = {n: v for n, v in self._variables.items() if n not in self._optimizer}
+        weights = FlatNames({n: v for n, v in self._variables.items() if n not in self._optimizer})
         for name in self._optimizer:
             if roles[name].kind == "weight":
                 variable = self._variables[name]
-                roles[name] = kept_by_optimizer(name, variable, owner_of_flat(name, variable, weights))
+                roles[name] = kept_by_optimizer(name, variable, weights.owner_of(name, variable))
         return roles
+
+    def write_skeleton(self, path: str, fills: Mapping[Variable, int]) -> None:
+        """Write the new file `path` with this one's structure, as `skeleton.write` says."""
+        from toolkit.formats.hdf5 import skeleton
+
+        skeleton.write(path, self._file, fills)
 
     @property
     def left_out(self) -> tuple[str, ...]:
