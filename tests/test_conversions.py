@@ -281,3 +281,17 @@ def test_nothing_is_held_but_chunks(tmp_path, ending, options):
     assert peak < 24 << 20
     for end in (".index", ".data-00000-of-00001"):
         assert (tmp_path / f"again{end}").read_bytes() == (tmp_path / f"m{end}").read_bytes()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_nothing_is_held_but_chunks_of_what_is_in_fortrans_order(tmp_path, save):
+    values = np.arange(4096 * 4096, dtype="f").reshape(4096, 4096)
+    save(tmp_path / "x.npz", w=np.asfortranarray(values))
+    tracemalloc.start()
+    try:
+        import_checkpoint(tmp_path / "x.npz", tmp_path / "out")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
+    assert (tmp_path / "out.data-00000-of-00001").read_bytes() == values.tobytes()

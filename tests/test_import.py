@@ -49,6 +49,16 @@ def test_plain_hdf5_is_imported(tmp_path):
     assert open_checkpoint(tmp_path / "out")["a/b"].read().tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_a_variable_without_a_name_is_to_be_given_one(ckpt, tmp_path):
+    np.savez(tmp_path / "x.npz", **{"": np.ones(2, "f"), "w": np.ones(2, "f")})
+    ran = ckpt("import", tmp_path / "x.npz", "-o", tmp_path / "out")
+    assert ran.code == 1
+    assert "hint: --rename 're:^$=NAME'" in ran.err
+    ran = ckpt("import", tmp_path / "x.npz", "-o", tmp_path / "out", "--rename", "re:^$=first")
+    assert ran.code == 0
+    assert set(open_checkpoint(tmp_path / "out")) == {"first", "w"}
+
+
 class TestWithObjects:
     def test_values_go_by_readable_names_or_keys(self, tmp_path, object_based):  # noqa: F811
         values = {

@@ -110,5 +110,5 @@ def test_many_unused_names_are_counted():
 
 
 def test_an_empty_plan_says_so():
-    assert str(plan()) == "nothing to do"
-    assert table(plan(), width=80) == "nothing to do"
+    assert str(plan()) == "no variables"
+    assert table(plan(), width=80) == "no variables"

@@ -8,6 +8,8 @@ Source: tensorflow/core/framework/types.proto, types.cc.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -128,6 +130,25 @@ _ALL = (
 
 BY_NUMBER = {dtype.number: dtype for dtype in _ALL}
 BY_NAME = {dtype.name: dtype for dtype in _ALL}
+
+
+MAX_DIMENSIONS = 254
+"""Of a tensor. Source: tensorflow/core/framework/tensor_shape.h, MaxDimensions."""
+_MAX_INT64 = (1 << 63) - 1
+
+
+def shape_problem(dtype: DType, shape: Sequence[int]) -> str | None:
+    """Return why no tensor of `dtype` has `shape`, as `expected …, got …`; `None` if one can.
+
+    A dimension of 0 does not hide others that no array can have.
+    """
+    if len(shape) > MAX_DIMENSIONS:
+        return f"expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}"
+    if any(size < 0 for size in shape):
+        return f"expected sizes of 0 or more, got {tuple(shape)}"
+    if math.prod(size for size in shape if size) * (dtype.itemsize or 1) > _MAX_INT64:
+        return f"expected less than 2**63 bytes, got {tuple(shape)} of {dtype}"
+    return None
 
 
 def as_dtype(name: str) -> DType:

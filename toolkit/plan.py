@@ -155,7 +155,7 @@ class Plan:
         if left_over := self._left_over():
             parts.append(f"{len(left_over)} unused in the checkpoint")
         seed = "" if self.seed is None else f"; seed {self.seed}"
-        return (", ".join(parts) or "nothing to do") + seed
+        return (", ".join(parts) or "no variables") + seed
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return action, variable, dtype with shape, source and reason of each, safe to print."""

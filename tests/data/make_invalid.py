@@ -231,6 +231,30 @@ def an_npz_member_cut_off(folder: Path) -> None:
     archive(folder / "x.npz", {"w.npy": out.getvalue()[:-8]})
 
 
+def npy(dtype: str, shape: tuple[int, ...], data: bytes = b"") -> bytes:
+    """Return a `.npy` whose header may say what no array can have."""
+    out = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
+    return out.getvalue() + data
+
+
+@case(
+    "x.npz", f"x.npz: 'w.npy': shape: expected less than 2**63 bytes, got {(1 << 62, 1 << 62, 0)} of float32"
+)
+def an_npz_shape_behind_a_zero(folder: Path) -> None:
+    archive(folder / "x.npz", {"w.npy": npy("<f4", (1 << 62, 1 << 62, 0))})
+
+
+@case("x.npz", "x.npz: 'w.npy': its description in __checkpoint__.npy does not fit it")
+def an_npz_of_more_strings_than_bytes(folder: Path) -> None:
+    told = json.dumps({"tensors": {"w.npy": {"tf_dtype": "string", "shape": [10**12]}}}).encode()
+    archive(
+        folder / "x.npz",
+        {"w.npy": npy("|u1", (4,), b"abcd"), "__checkpoint__.npy": npy("|u1", (len(told),), told)},
+    )
+
+
 def safetensors(path: Path, header: object, data: bytes) -> None:
     raw = json.dumps(header).encode()
     path.write_bytes(len(raw).to_bytes(8, "little") + raw + data)
@@ -240,6 +264,15 @@ def safetensors(path: Path, header: object, data: bytes) -> None:
 def safetensors_that_overlap(folder: Path) -> None:
     header = {name: {"dtype": "U8", "shape": [2], "data_offsets": [i, i + 2]} for i, name in enumerate("ab")}
     safetensors(folder / "x.safetensors", header, b"abc")
+
+
+@case(
+    "x.safetensors",
+    f"x.safetensors: 'a': shape: expected less than 2**63 bytes, got {(1 << 62, 1 << 62, 0)} of float32",
+)
+def a_safetensors_shape_behind_a_zero(folder: Path) -> None:
+    header = {"a": {"dtype": "F32", "shape": [1 << 62, 1 << 62, 0], "data_offsets": [0, 0]}}
+    safetensors(folder / "x.safetensors", header, b"")
 
 
 @case("x.safetensors", "x.safetensors: end of the tensors: expected 2, got 3")

@@ -52,11 +52,18 @@ def plan_import(
         variable = variables[name]
         action: Action = "copy"
         reason = "as it is" if new == name else "renamed"
+        problem = hint = None
         if variable.dtype.kind == "handle":
             action, reason = "drop", f"{variable.dtype} has no plain values"
+        elif not new:
+            problem, hint = "has no name, which a checkpoint's variables need", "--rename 're:^$=NAME'"
         else:
             results[new] = variable.renamed(new)
-        verdicts.append(Verdict(new, action, name, reason, variable.dtype.name, variable.shape))
+        verdicts.append(
+            Verdict(
+                new, action, name, reason, variable.dtype.name, variable.shape, problem=problem, hint=hint
+            )
+        )
     return FilePlan(verdicts, results, [source])
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from toolkit import dtypes
 from toolkit.checkpoint import Variable
+from toolkit.dtypes import DType
 from toolkit.names import encode_name
 
 
@@ -30,6 +33,14 @@ def keys_for(variables: Collection[Variable], *, taken: Collection[str]) -> dict
 def is_key(name: str, taken: Collection[str]) -> bool:
     """Return whether `name` can be a key as it is."""
     return name not in taken and "\0" not in name and not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def fits(dtype: DType, shape: Sequence[Any], nbytes: int) -> bool:
+    """Return whether a described tensor can be what `nbytes` hold; a string takes a byte or more."""
+    if not all(type(size) is int for size in shape) or dtypes.shape_problem(dtype, shape):
+        return False
+    count: int = math.prod(shape)
+    return count <= nbytes if dtype.itemsize is None else bool(count * dtype.itemsize == nbytes)
 
 
 def describe(variable: Variable, key: str, *, stored_as: str | None, crc32c: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from toolkit import dtypes
 from toolkit.checkpoint import CHUNK_BYTES, Checkpoint, TensorSpec, Variable, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import FormatError, UnsupportedError
+from toolkit.formats import descriptions
+from toolkit.formats.blocks import block_shape, regions
+from toolkit.formats.ranges import unpacked
 from toolkit.formats.raw import RawPlace, RawSource
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource
 from toolkit.names import decode_name
@@ -102,10 +106,13 @@ class NpzCheckpoint(Checkpoint):
         name, shape = member.removesuffix(SUFFIX), array.shape
         if more:
             name, dtype, shape = self._meant(member, more, array)
+        if problem := dtypes.shape_problem(dtype, shape):
+            self._refuse(member, f"shape: {problem}")
         spec = TensorSpec(dtype, shape, size)
         start = self._archive.offset_of(member)
-        is_c_order = not array.fortran or sum(n > 1 for n in shape) < 2
-        if start is not None and is_c_order and (array.dtype.kind not in "SU"):
+        if sum(n > 1 for n in array.shape) < 2:
+            array = array._replace(fortran=False)  # both orders are one
+        if start is not None and not array.fortran and array.dtype.kind not in "SU":
             before = zlib.crc32(self._archive.file.read(start, array.header_bytes))
             place = RawPlace(
                 self._archive.file, 0, start + array.header_bytes, None, word, (before, info.CRC)
@@ -151,9 +158,7 @@ class NpzCheckpoint(Checkpoint):
             shape = tuple(more.get("shape", array.shape))
             name = decode_name(bytes.fromhex(more["tf_name"])) if "tf_name" in more else None
             size = math.prod(array.shape) * array.dtype.itemsize
-            fits = dtype.itemsize is None or math.prod(shape) * dtype.itemsize == size
-            sound = isinstance(more.get("crc32c", 0), int) and all(type(n) is int and n >= 0 for n in shape)
-            if not (fits and sound):
+            if not descriptions.fits(dtype, shape, size) or not isinstance(more.get("crc32c", 0), int):
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             self._refuse(member, f"its description in {DESCRIPTION} does not fit it")
@@ -210,21 +215,32 @@ class _Members(StreamedSource):
     def plain_chunks(
         self, variable: Variable, *, max_bytes: int, verify: bool
     ) -> Iterator[np.ndarray[Any, Any]]:
-        """Implement `StreamedSource`; what is in Fortran's order is held whole."""
+        """Implement `StreamedSource`."""
         _, array, word = variable.token
         itemsize = max(array.dtype.itemsize, 1)
         step = max(max_bytes - max_bytes % itemsize, itemsize)
-        if array.fortran:
-            raw = np.concatenate([*self._pieces(variable, CHUNK_BYTES), np.zeros(0, np.uint8)])
-            values = raw.view(f"V{array.dtype.itemsize}").reshape(array.shape[::-1]).T
-            pieces: Iterator[np.ndarray[Any, Any]] = iter(
-                [np.ascontiguousarray(values).reshape(-1).view(np.uint8)]
-            )
-        else:
-            pieces = self._pieces(variable, step)
+        pieces = self._in_c_order(variable, step) if array.fortran else self._pieces(variable, step)
         sizes = [step] * (variable.nbytes // step) + [variable.nbytes % step] * bool(variable.nbytes % step)
         for chunk in regroup(pieces, sizes):
             yield chunk.view(f"u{word}").byteswap().view(np.uint8) if word else chunk
+
+    def _in_c_order(self, variable: Variable, size: int) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield the bytes of an array in Fortran's order, in C order, a block at a time.
+
+        It is copied into a file that nobody else can shorten, which is mapped.
+        """
+        member, array, _ = variable.token
+        try:
+            with self._archive.zip.open(member) as source:
+                size_of_all = self._archive.members[member].file_size
+                copy = unpacked(source, size_of_all, f"{self._archive.file.path}: {member}")
+        except _DAMAGE as error:
+            raise FormatError(f"{member!r}: {error}", path=self._archive.file.path) from error
+        mapped = mmap.mmap(copy.file.fileno(), copy.size, prot=mmap.PROT_READ)
+        raw = np.frombuffer(mapped, np.uint8)[array.header_bytes :]
+        values = raw.view(f"V{array.dtype.itemsize}").reshape(array.shape[::-1]).T
+        for region in regions(array.shape, block_shape(array.shape, array.dtype.itemsize, size)):
+            yield np.ascontiguousarray(values[region]).reshape(-1).view(np.uint8)
 
     def elements(self, variable: Variable, *, verify: bool) -> list[bytes]:
         """Implement `StreamedSource`."""

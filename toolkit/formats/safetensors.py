@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from toolkit import dtypes
 from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
 from toolkit.errors import FormatError, UnsupportedError
+from toolkit.formats import descriptions
 from toolkit.formats.file import ReadFile
 from toolkit.formats.raw import RawPlace, RawSource
 from toolkit.names import decode_name
@@ -42,7 +43,6 @@ DTYPES = {
 MAX_HEADER_BYTES = 100_000_000
 """The specification's own limit."""
 _LENGTH_BYTES = 8
-_MAX_DIMENSIONS = 254
 
 
 class SafetensorsCheckpoint(Checkpoint):
@@ -136,7 +136,9 @@ def _variables_of(file: ReadFile, shard: int, source: RawSource) -> dict[str, Va
             raise UnsupportedError(
                 f"{key!r}: dtype {kind}", path=file.path, hint="`safetensors` itself may load this file"
             )
-        if math.prod(shape) * (dtype.itemsize or 0) != end - begin or len(shape) > _MAX_DIMENSIONS:
+        if problem := dtypes.shape_problem(dtype, shape):
+            _refuse(file, key, f"shape: {problem}")
+        if math.prod(shape) * (dtype.itemsize or 0) != end - begin:
             _refuse(file, key, f"expected {kind} {shape} in {end - begin} bytes")
         extents.append((begin, end, key))
         more = described.get(key, {})
@@ -156,8 +158,7 @@ def _meant(file: ReadFile, key: str, more: Mapping[str, Any], spec: TensorSpec) 
         shape = tuple(more.get("shape", spec.shape))
         name = decode_name(bytes.fromhex(more["tf_name"])) if "tf_name" in more else key
         crc = more.get("crc32c")
-        fits = dtype.itemsize is None or math.prod(shape) * dtype.itemsize == spec.nbytes
-        if not fits or not (crc is None or isinstance(crc, int)) or not all(n >= 0 for n in shape):
+        if not descriptions.fits(dtype, shape, spec.nbytes) or not isinstance(crc, int | None):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         _refuse(file, key, f"its description in {TF_TENSORS} does not fit it")

@@ -20,18 +20,15 @@ Source: tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit import checksum, dtypes
 from toolkit.checkpoint import TensorSpec
-from toolkit.dtypes import DType
+from toolkit.dtypes import DType, shape_problem
 from toolkit.formats.bundle.coding import CodingError, decode_varint, encode_varint
 from toolkit.formats.bundle.schema import MessageError, parse
 from toolkit.formats.bundle.slices import FULL, TensorSlice
-
-MAX_DIMENSIONS = 254
-"""Source: tensorflow/core/framework/tensor_shape.h, MaxDimensions."""
 
 _WRITTEN_VERSION = b"\x1a\x02\x08\x01"
 """A header's `version { producer: 1 }` (tensor_bundle.h, kTensorBundleVersion)."""
@@ -204,7 +201,7 @@ def _decode_head(head: bytes) -> tuple[DType, tuple[int, ...], int, bytes] | Non
         shape.append(size)
         position = end
     nbytes = math.prod(shape) * dtype.itemsize
-    if _extent(shape) * dtype.itemsize > _MAX_INT64 or len(shape) > MAX_DIMENSIONS:
+    if shape_problem(dtype, shape):
         return None
     return dtype, tuple(shape), nbytes, _varint_field(5, nbytes) + b"\x35"
 
@@ -242,12 +239,9 @@ def decode_shape(message: Any, dtype: DType) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in message.dim)
     if message.unknown_rank:
         raise MessageError("shape: expected known dimensions, got an unknown rank")
-    if len(shape) > MAX_DIMENSIONS:
-        raise MessageError(f"shape: expected at most {MAX_DIMENSIONS} dimensions, got {len(shape)}")
-    if any(size < 0 for size in shape):
-        raise MessageError(f"shape: expected sizes of 0 or more, got {shape}")
-    if _extent(shape) * (dtype.itemsize or 1) > _MAX_INT64:
-        raise MessageError(f"shape: expected less than 2**63 bytes, got {shape} of {dtype}")
+    problem = shape_problem(dtype, shape)
+    if problem:
+        raise MessageError(f"shape: {problem}")
     return shape
 
 
@@ -265,11 +259,6 @@ def decode_slice(message: Any) -> TensorSlice:
         starts.append(extent.start)
         lengths.append(extent.length if has_length else FULL)
     return TensorSlice(tuple(starts), tuple(lengths))
-
-
-def _extent(shape: Sequence[int]) -> int:
-    """Return the product of the dimensions that are not 0: a 0 must not hide what no array can have."""
-    return math.prod(size for size in shape if size)
 
 
 def _varint_field(number: int, value: int) -> bytes:

@@ -208,6 +208,8 @@ def _variable(name: str, dataset: h5py.Dataset, source: _Datasets, path: str) ->
     crc = dataset.attrs.get("crc32c")
     token = _Token(dataset, int(crc) if isinstance(crc, np.integer) else None)
     shape = tuple(int(size) for size in dataset.shape)
+    if problem := dtypes.shape_problem(dtype, shape):
+        raise FormatError(f"{name!r}: shape: {problem}", path=path)
     # of strings of any length a dataset has references, of the same size each
     nbytes = math.prod(shape) * (dtype.itemsize or dataset.dtype.itemsize)
     most = dataset.id.get_storage_size() * _MAX_RATIO + _SPARE_BYTES
