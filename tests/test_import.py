@@ -87,7 +87,7 @@ class TestWithObjects:
         assert ran.code == 1
         assert "no dense/kernel in what is imported" in ran.out
         assert "--rename dense/kernels=dense/kernel takes that" in ran.out
-        assert "float32 in what is imported, int64 in the object" in ran.out
+        assert "float32 in what is imported, int64 in the model" in ran.out
         assert names_in(tmp_path) == before
 
     def test_a_name_based_checkpoint_has_no_objects(self, tmp_path):

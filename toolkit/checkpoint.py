@@ -264,6 +264,10 @@ class Checkpoint(Mapping[str, Variable]):
         """Return where each variable stands in a tree, by its name, if not where the name says."""
         return {}
 
+    def trained(self) -> frozenset[str] | None:
+        """Return the names of the variables that an optimizer trains; `None` where that is not told."""
+        return None
+
     def roles(self) -> dict[str, Role]:
         """Return what each variable is for, in their order."""
         return assign(self.variables())

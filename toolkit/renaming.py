@@ -8,22 +8,25 @@ what its groups matched. Slots and moving averages follow their variable: with `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role, owners_first
 from toolkit.selection import Pattern, compile_regex, not_found
 
-Renames = Mapping[str, str] | Iterable[str]
-"""What functions take: `{OLD: NEW}`, or `OLD=NEW` strings."""
+Renames = Mapping[str, str] | Iterable[str] | Callable[[str], str]
+"""What functions take: `{OLD: NEW}`, `OLD=NEW` strings, or a function from old names to new ones."""
+Rule = tuple[str, str] | Callable[[str], str]
 
 
-def read_rules(renames: Renames) -> list[tuple[str, str]]:
-    """Return pairs of OLD and NEW, in order.
+def read_rules(renames: Renames) -> list[Rule]:
+    """Return pairs of OLD and NEW, in order, or the function.
 
     Raises:
         UsageError: One cannot be read.
     """
+    if callable(renames):
+        return [renames]
     if isinstance(renames, Mapping):
         return list(renames.items())
     return [parse(rule) for rule in renames]
@@ -41,12 +44,12 @@ def parse(rule: str) -> tuple[str, str]:
     return old, new
 
 
-def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where: str) -> dict[str, str]:
+def rename(roles: Mapping[str, Role], rules: Iterable[Rule], *, where: str) -> dict[str, str]:
     """Return the new name of every variable, also of those that keep theirs, in the order of `roles`.
 
     Args:
         roles: The variables there are.
-        rules: Pairs OLD, NEW, applied in order, each to the names as they are then.
+        rules: Pairs OLD, NEW, or functions, applied in order, each to the names as they are then.
         where: What is renamed, for messages.
 
     Raises:
@@ -54,9 +57,14 @@ def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where
         UsageError: A rule cannot be read, or two variables would have one name.
     """
     current = {name: name for name in roles}
-    for old, new in rules:
+    for rule in rules:
         now = {current[name]: role for name, role in roles.items()}
-        renamed = _apply(old, new, now, where)
+        if isinstance(rule, tuple):
+            shown = "=".join(rule)
+            renamed = _apply(*rule, now, where)
+        else:
+            shown = getattr(rule, "__name__", "rename")
+            renamed = _called(rule, now)
         moved: dict[str, str] = {}
         for name in owners_first(roles):
             moved[name] = renamed.get(current[name]) or _follow(name, roles[name].of, current, moved)
@@ -65,7 +73,7 @@ def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where
         for name, target in moved.items():
             if target in taken:
                 raise UsageError(
-                    f"{old}={new}: {taken[target]} and {name} would both be called {target}",
+                    f"{shown}: {taken[target]} and {name} would both be called {target}",
                     hint="rename one of them to something else",
                 )
             taken[target] = name
@@ -74,7 +82,7 @@ def rename(roles: Mapping[str, Role], rules: Iterable[tuple[str, str]], *, where
 
 
 def rename_called(
-    roles: Mapping[str, Role], called: Mapping[str, str], rules: Iterable[tuple[str, str]], *, where: str
+    roles: Mapping[str, Role], called: Mapping[str, str], rules: Iterable[Rule], *, where: str
 ) -> dict[str, str]:
     """Return the new name of every variable, having called each as `called` says, as `rename` does.
 
@@ -88,20 +96,27 @@ def rename_called(
 
 
 def rename_by_either(
-    roles: Mapping[str, Role], paths: Mapping[str, str], rules: Iterable[tuple[str, str]], *, where: str
+    roles: Mapping[str, Role], paths: Mapping[str, str], rules: Iterable[Rule], *, where: str
 ) -> dict[str, str]:
-    """Return what `rename` does; where an OLD is no name, all of them mean the readable names, `paths`.
+    """Return what `rename` does, all OLDs being readable names, `paths`, or if one is none, names.
+
+    What no rule is for keeps its name.
 
     Raises:
         VariableNotFoundError, UsageError: As `rename`.
     """
     rules = list(rules)
-    try:
+    if not paths:
         return rename(roles, rules, where=where)
-    except VariableNotFoundError:
-        if not paths:
-            raise
-    return rename_called(roles, {name: paths.get(name, name) for name in roles}, rules, where=where)
+    called = {name: paths.get(name, name) for name in roles}
+    try:
+        renamed = rename_called(roles, called, rules, where=where)
+    except VariableNotFoundError as error:
+        try:
+            return rename(roles, rules, where=where)
+        except VariableNotFoundError:
+            raise error from None  # in the words that people read
+    return {name: name if new == called[name] else new for name, new in renamed.items()}
 
 
 def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[str, str]:
@@ -128,6 +143,18 @@ def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[st
         }
     if not renamed:
         raise not_found(old, roles, where=where)
+    return renamed
+
+
+def _called(function: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
+    """Return the new names of those that a function changes."""
+    renamed = {}
+    for name in names:
+        new = function(name)
+        if not isinstance(new, str) or not new:
+            raise UsageError(f"rename: expected a name for {name}, got {new!r}")
+        if new != name:
+            renamed[name] = new
     return renamed
 
 

@@ -206,10 +206,44 @@ def test_two_variables_of_one_name_are_refused(graph):
         by_name([a, other])
 
 
-def test_partitioned_variables_are_refused(graph):
+def test_a_partitioned_variable_is_one(session, use_resource):
+    with v1.variable_scope("net", partitioner=v1.fixed_size_partitioner(3), use_resource=use_resource):
+        w = v1.get_variable("w", [5, 2])
+    twice = v1.get_variable("twice", [5, 2], use_resource=use_resource)
+    plan = initialize(session, copies={"twice": "net/w"})
+    assert [v.name for v in plan.verdicts] == ["net/w", "twice"]
+    assert plan["net/w"].shape == (5, 2)
+    values = session.run(w.as_tensor())
+    assert values.any()
+    assert session.run(twice).tobytes() == values.tobytes()
+    assert [(v.name, v.shape, v.initialized) for v in list_variables(session=session)] == [
+        ("net/w", (5, 2), True),
+        ("twice", (5, 2), True),
+    ]
+
+
+def test_local_variables_and_tables_are_listed_and_initialized(session):
+    v1.get_variable("w", [2])
+    count = v1.get_local_variable("count", [], initializer=v1.ones_initializer())
+    keys = v1.constant(["a", "b"])
+    v1.lookup.StaticHashTable(
+        v1.lookup.KeyValueTensorInitializer(keys, v1.constant([3.0, 4.0])), 0.0, name="t"
+    )
+    initialize(session)
+    assert session.run(count) == 1
+    assert [(v.name, v.collection, v.trainable, v.initialized) for v in list_variables(session=session)] == [
+        ("w", "variables", True, True),
+        ("count", "local_variables", False, True),
+        ("t", "table_initializer", False, None),
+    ]
+
+
+def test_two_of_one_name_among_parts_are_refused(graph):
     with v1.variable_scope("net", partitioner=v1.fixed_size_partitioner(2)):
         v1.get_variable("w", [4, 2])
-    with pytest.raises(ModelError, match="a part of a partitioned variable"):
+    graph.unique_name("net")
+    v1.Variable(0.0, name="net/w")
+    with pytest.raises(ModelError, match="net/w: two variables of the graph have this name"):
         list_variables()
 
 

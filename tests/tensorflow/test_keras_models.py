@@ -47,6 +47,23 @@ def compiled():
     model.optimizer.build(model.trainable_variables)
     return model
 
+def frozen():
+    norms = [layers.BatchNormalization(name="n1"), layers.BatchNormalization(name="n2")]
+    base = tf.keras.Sequential([tf.keras.Input((5, 8)), *norms], name="base")
+    base.trainable = False
+    return tf.keras.Sequential([tf.keras.Input((5, 8)), base, layers.Dense(2, name="top")], name="net")
+
+class Scaled(layers.Layer):
+    def build(self, shape):
+        self.ema = self.add_weight(name="ema", shape=(8,), trainable=False)
+        self.scale = self.add_weight(name="scale", shape=(8,))
+
+    def call(self, x):
+        return x * self.scale + self.ema
+
+def custom():
+    return tf.keras.Sequential([tf.keras.Input((5, 8)), Scaled(name="scaled")], name="net")
+
 def other_names():
     return tf.keras.Sequential([tf.keras.Input((4,)), layers.Dense(3, name="p"), layers.Dense(3, name="q")])
 
@@ -89,16 +106,103 @@ def model_file(tmp_path):
     return f"{tmp_path}/models.py"
 
 
-@pytest.mark.parametrize("build", ["nested", "subclassed", "compiled"])
 @pytest.mark.parametrize("by_name", [True, False])
-def test_layers_of_layers_are_loaded_in_the_order_of_the_objects(tmp_path, build, by_name):
-    model = filled(built(build))
+def test_layers_of_layers_are_loaded_in_the_order_of_the_objects(tmp_path, by_name):
+    model = filled(built("compiled"))
     path = tf.train.Checkpoint(model).write(str(tmp_path / "m"))
     export(path, tmp_path / "x.h5", layout="keras")
-    other = built(build)
+    other = built("compiled")
     other.load_weights(str(tmp_path / "x.h5"), by_name=by_name)
     assert bits(other.weights) == bits(model.weights)
     assert predicted(other) == predicted(model)
+
+
+@pytest.mark.parametrize("build", ["nested", "subclassed", "frozen", "custom"])
+def test_what_the_checkpoint_does_not_tell_keras_is_asked(ckpt, tmp_path, model_file, build):
+    """Each of these was written in a wrong order before, and loaded without an error."""
+    model = filled(built(build))
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
+    ran = ckpt("export", path, tmp_path / "x.h5", "--layout", "keras")
+    assert ran.code == 2
+    assert "is not told" in ran.err
+    assert "hint: ask Keras: --model MODULE:FUNCTION" in ran.err
+    spec = f"{model_file}:{build}"
+    ran = ckpt("export", path, tmp_path / "x.h5", "--layout", "keras", "--model", spec)
+    assert ran.code == 0, ran.err
+    for options in ({}, {"by_name": True}):
+        other = built(build)
+        other.load_weights(str(tmp_path / "x.h5"), **options)
+        assert bits(other.weights) == bits(model.weights)
+
+
+def test_frozen_layers_are_known_by_the_optimizer(tmp_path):
+    model = built("frozen")
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    filled(model)
+    path = tf.train.Checkpoint(model).write(str(tmp_path / "m"))
+    export(path, tmp_path / "x.h5", layout="keras")
+    other = built("frozen")
+    other.load_weights(str(tmp_path / "x.h5"), by_name=True)
+    assert bits(other.weights) == bits(model.weights)
+
+
+def test_layers_have_their_names_whatever_scopes_their_weights_have(tmp_path):
+    def build():
+        tf.keras.backend.clear_session()
+        base = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(4)], name="base")
+        return tf.keras.Sequential([tf.keras.Input((4,)), base, tf.keras.layers.Dense(4, name="top")])
+
+    model = filled(build())
+    assert {weight.path.split("/")[0] for weight in model.weights} == {"base", model.name}
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
+    export(path, tmp_path / "x.h5", layout="keras")
+    other = build()
+    other.load_weights(str(tmp_path / "x.h5"), by_name=True)
+    assert bits(other.weights) == bits(model.weights)
+
+
+def test_the_state_of_an_optimizer_that_is_not_the_checkpoints_is_left_out(ckpt, tmp_path, model_file):
+    path = tf.train.Checkpoint(filled(built("nested"))).write(str(tmp_path / "m"))
+    tf.keras.backend.clear_session()
+    ran = ckpt("export", path, tmp_path / "x.weights.h5", "--model", f"{model_file}:compiled")
+    assert ran.code == 0, ran.err
+    with open_checkpoint(tmp_path / "x.weights.h5") as written:
+        assert not [name for name in written if name.startswith("optimizer")]
+
+
+class TestListsOfLayers:
+    """Keras does not keep plain lists with a model: their weights are in its optimizer alone."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        class Stack(tf.keras.Model):
+            def __init__(self):
+                super().__init__(name="net")
+                self.stack = [tf.keras.layers.Dense(4) for _ in range(3)]
+                self.head = tf.keras.layers.Dense(2)
+
+            def call(self, x):
+                for layer in self.stack:
+                    x = layer(x)
+                return self.head(x)
+
+        model = Stack()
+        model(np.ones((1, 4), "f"))
+        model.compile("adam", "mse")
+        model.optimizer.build(model.trainable_variables)
+        return tf.train.Checkpoint(filled(model)).write(str(tmp_path / "m"))
+
+    def test_their_weights_are_weights(self, path):
+        with open_checkpoint(path) as checkpoint:
+            roles = checkpoint.roles()
+            assert sum(role.kind == "weight" for role in roles.values()) == 8
+            assert all(role.of for role in roles.values() if role.kind == "slot")
+
+    def test_they_are_not_left_out_in_silence(self, ckpt, path, tmp_path):
+        ran = ckpt("export", path, tmp_path / "x.h5", "--layout", "keras")
+        assert ran.code == 2
+        assert "is not told" in ran.err
 
 
 ONE_LAYER = {

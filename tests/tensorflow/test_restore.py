@@ -137,7 +137,7 @@ def test_what_is_missing_is_said_all_at_once_with_what_to_type(checkpoint, graph
         "dense2/bias", "dense2/bias/Adam", "dense2/bias/Adam_1",
     }  # fmt: skip
     assert plan["dense2/bias"].problem == "not in the checkpoint"
-    assert plan["dense2/bias"].hint == "the nearest name is dense1/bias; --on-missing init starts it afresh"
+    assert plan["dense2/bias"].hint == "the nearest name is dense1/bias, --on-missing init starts it afresh"
     assert plan["dense2/bias/Adam"].problem == "not in the checkpoint, as dense2/bias"
     with pytest.raises(PlanError) as error:
         plan.check()

@@ -25,7 +25,8 @@ from toolkit.selection import matching, select
 from toolkit.version import __version__
 
 SUFFIXES = (".h5", ".hdf5", ".safetensors", ".npz")
-_PRODUCER = "checkpoint-toolkit"
+PRODUCER = f"checkpoint-toolkit {__version__}"
+"""Who wrote a file, as it says itself."""
 
 
 class Exported(NamedTuple):
@@ -48,9 +49,11 @@ class ExportPlan(FilePlan):
     Attributes:
         places: Where each result stands among the objects of a model, by name, if the checkpoint tells and
             weights alone are exported: they are then in the order in which the model made them.
+        trained: Which of them an optimizer trains, if the checkpoint tells.
     """
 
     places: Mapping[str, str] | None = None
+    trained: frozenset[str] | None = None
 
     def export(
         self,
@@ -116,9 +119,13 @@ class ExportPlan(FilePlan):
 
                 checksums = safetensors_writer.write(staged, variables.values(), attributes=attributes)
             else:
+                from toolkit.formats.hdf5 import keras_layout
                 from toolkit.formats.hdf5 import writer as hdf5
 
-                options = hdf5.Options(compress, checksum, layout, stats, self.places)
+                layers = None
+                if layout == "keras":
+                    layers = keras_layout.layers_of(list(variables), self.places, self.trained)
+                options = hdf5.Options(compress, checksum, layout, stats, layers)
                 checksums = hdf5.write(staged, variables.values(), attributes=attributes, options=options)
             publication.publish(check=lambda: check(staged, variables, checksums))
         return Exported(out, len(variables), os.path.getsize(out))
@@ -193,6 +200,8 @@ def plan_export(
     plan = ExportPlan(verdicts, made, [checkpoint])
     if weights_only and places:
         plan.places = {renamed[name]: place for name, place in places.items() if name in renamed}
+        trained = checkpoint.trained()
+        plan.trained = trained and frozenset(renamed[name] for name in trained if name in renamed)
     return plan
 
 
@@ -307,7 +316,7 @@ def _why_called(name: str, place: str | None) -> str:
 def _attributes(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what a file says of where its values come from."""
     attributes: dict[str, Any] = {
-        "producer": f"{_PRODUCER} {__version__}",
+        "producer": PRODUCER,
         "source": os.path.basename(checkpoint.path),
     }
     step = _step(checkpoint)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from toolkit import names, renaming
+from toolkit import renaming
+from toolkit.change.matching import Matching, Rules, Target
 from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
@@ -14,9 +14,6 @@ from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.renaming import Renames
 from toolkit.roles import is_object_based
-
-_MAX_SUGGESTED = 20
-"""For how many missing variables near names are looked for, which is slow over many."""
 
 
 def plan_import(
@@ -42,10 +39,10 @@ def plan_import(
     """
     source = as_checkpoint(source)
     variables = source.variables()
+    if object_graph_from is not None:
+        return _with_objects(source, rename, called, as_checkpoint(object_graph_from))
     rules = renaming.read_rules(rename)
     renamed = renaming.rename_by_either(source.roles(), source.paths(), rules, where=source.path)
-    if object_graph_from is not None:
-        return _with_objects(source, by_new_names(source, renamed, called), as_checkpoint(object_graph_from))
     verdicts = []
     results: dict[str, Variable] = {}
     for name, new in renamed.items():
@@ -90,90 +87,46 @@ def import_checkpoint(
     return plan
 
 
-class Found(NamedTuple):
-    """A variable, and why it goes by a name."""
-
-    variable: Variable
-    reason: str
-
-
-def by_new_names(
-    source: Checkpoint, renamed: Mapping[str, str], called: Mapping[str, str] | None = None
-) -> dict[str, Found]:
-    """Return the variables of `source` by all names that they go by.
-
-    Args:
-        source: Whose they are.
-        renamed: The new name of each. One that gets no other keeps all that it had, too.
-        called: The names that some are meant for. They come before what the source calls them.
-    """
-    variables, paths = source.variables(), source.paths()
-    kept = [name for name, new in renamed.items() if new == name]
-    found = {new: Found(variables[old], "renamed") for old, new in renamed.items() if new != old}
-    for name in kept:
-        if called and name in called:
-            found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
-    for name in kept:
-        found.setdefault(name, Found(variables[name], "same name"))
-    for name in kept:
-        if name in paths:
-            found.setdefault(paths[name], Found(variables[name], "same name"))
-    return found
-
-
-def _with_objects(source: Checkpoint, found: Mapping[str, Found], objects: Checkpoint) -> FilePlan:
-    """Plan to give each key of the object-based checkpoint `objects` its value from `found`."""
+def _with_objects(
+    source: Checkpoint, rename: Renames, called: Mapping[str, str] | None, objects: Checkpoint
+) -> FilePlan:
+    """Plan to give each key of the object-based checkpoint `objects` its value from `source`."""
     if not is_object_based(objects.variables()):
         raise UsageError(
             f"{objects.path}: has no object graph",
             hint="name a checkpoint that tf.train.Checkpoint wrote, or leave it out",
         )
-    variables = source.variables()
-    roles, targets = objects.roles(), objects.paths()
+    roles, paths = objects.roles(), objects.paths()
+    wanted = {key: v for key, v in objects.variables().items() if roles[key].kind != "metadata"}
+    targets = {
+        key: Target(v.dtype, v.shape, aliases=(paths[key],) if key in paths else (), role=roles[key])
+        for key, v in wanted.items()
+    }
+    rules = Rules(rename=rename, offers=False)
+    fates = Matching(source, targets, rules, called=called, where="what is imported").fates()
     verdicts = []
-    results = {}
-    taken = set()
+    results: dict[str, Variable] = {}
     for key, meant in objects.variables().items():
-        if roles[key].kind == "metadata":
+        if key not in targets:
             results[key] = meant
             place = f"{objects.path}::{key}"
             verdicts.append(Verdict(key, "copy", place, "of the objects", meant.dtype.name, meant.shape))
             continue
-        path = targets.get(key, key)
-        variable, reason = found.get(key) or found.get(path) or (None, "")
-        if reason == "same name":
-            reason = "same key" if key in found else f"called {path}"
-        problem, hint = _problem(meant, variable, path, found, len(verdicts))
-        if variable is not None and problem is None:
-            results[key] = variable.renamed(key)
-            taken.add(variable.name)
+        fate = fates[key]
+        if fate.stored is not None and fate.problem is None:
+            results[key] = fate.stored.renamed(key)
         verdicts.append(
             Verdict(
                 key,
                 "copy",
-                None if variable is None else variable.name,
-                problem or reason,
+                None if fate.stored is None else fate.stored.name,
+                fate.reason,
                 meant.dtype.name,
                 meant.shape,
-                problem=problem,
-                hint=hint,
+                problem=fate.problem,
+                hint=fate.hint,
             )
         )
-    unused = [name for name in variables if name not in taken]
+    taken = {fates[key].stored for key in results if key in fates}
+    unused = [name for name, variable in source.variables().items() if variable not in taken]
     return FilePlan(verdicts, results, [source, objects], unused=unused)
-
-
-def _problem(
-    meant: Variable, variable: Variable | None, path: str, found: Mapping[str, Found], number: int
-) -> tuple[str | None, str | None]:
-    """Return why `variable` cannot be what a key needs, and what to type; nothing if it can."""
-    if variable is None:
-        near = names.nearest(path, found, count=1) if number < _MAX_SUGGESTED else []
-        taken = found[near[0]].variable.name if near else "NAME"
-        hint = f"--rename {taken}={path} takes that" if near else f"--rename NAME={path}, of what holds it"
-        return f"no {path} in what is imported", hint
-    if variable.dtype is not meant.dtype:
-        return f"{variable.dtype} in what is imported, {meant.dtype} in the object", None
-    if variable.shape != meant.shape:
-        return f"shape {variable.shape} in what is imported, {meant.shape} in the object", None
-    return None, None

@@ -58,7 +58,7 @@ def export(
         str | None,
         typer.Option(
             metavar="MODULE:FUNCTION",
-            help="For keras3: the function that returns the Keras model.",
+            help="For keras3, and for keras if CKPT tells too little: the function that returns the model.",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +93,9 @@ def export(
             or to_tf1
             or stats
         ):
-            raise UsageError("keras3: all weights of the model are written", hint="give --rename alone")
+            raise UsageError(
+                "--model: all weights of the model are written as they are", hint="give --rename alone"
+            )
         export_weights(ckpt, out, layout, model, rename or (), force, no_sync, dry_run, json, no_truncate)
         return
     from toolkit.change.export import check_destination, plan_export

@@ -76,7 +76,7 @@ def import_(
                 from toolkit.graph.objects import template
 
                 objects, loading = stack.enter_context(template(model, checkpoint))
-            called = loading.paths
+            called = loading.names
             if loading.refusal:
                 output.message(f"note: Keras does not load {source} into the model: {loading.refusal}")
         plan = plan_import(checkpoint, rename=rename or (), object_graph_from=objects, called=called)

@@ -1,4 +1,4 @@
-"""`ckpt export --layout keras3`: the weights of a model in Keras 3's own file."""
+"""`ckpt export --model`: the weights of a Keras model in a file that Keras loads."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ def export_weights(
     json: bool,
     no_truncate: bool,
 ) -> None:
-    """Export the weights of a Keras 3 model, in Keras's own file."""
+    """Export the weights of a Keras model, in Keras 3's own file or the legacy layout."""
     from toolkit.formats.opening import open_checkpoint
     from toolkit.publish import refuse_destination
 
-    if layout not in (None, "keras3") or model is None or not out.endswith(".weights.h5"):
+    is_keras3 = layout in (None, "keras3") and out.endswith(".weights.h5")
+    is_legacy = layout == "keras" and out.endswith((".h5", ".hdf5")) and not out.endswith(".weights.h5")
+    if model is None or not (is_keras3 or is_legacy):
         raise UsageError(
-            "Keras 3's layout needs OUT.weights.h5, --layout keras3 and --model",
+            "Keras 3's layout needs OUT.weights.h5, --layout keras3 and --model; its legacy one OUT.h5",
             hint="ckpt export CKPT OUT.weights.h5 --layout keras3 --model MODULE:FUNCTION",
         )
     refuse_destination(out, force=force)

@@ -8,9 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from toolkit import names
+from toolkit.change.matching import CopyValue
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
-from toolkit.graph.plan import CopyValue, GraphPlan
-from toolkit.graph.variables import by_name, dependencies_of, dtype_of, shape_of
+from toolkit.graph.plan import GraphPlan
+from toolkit.graph.variables import all_variables, by_name, dependencies_of, dtype_of, name_of, shape_of
 from toolkit.plan import Verdict
 
 
@@ -24,8 +25,8 @@ def plan_initialize(
     """Plan to initialize variables, each after those that its initial value is computed from.
 
     Args:
-        variables: Which, themselves or their names; by default all global variables of the graph,
-            and with `copies` alone only what these need.
+        variables: Which, themselves or their names; by default all global and local variables of the
+            graph, and with `copies` alone only what these need.
         copies: New variable → old one: the new starts as a copy of the old. TensorFlow's variables
             can be keys only while their graph is the default one; names always can.
         copy_value: With `initial`, both are initialized from one draw, and the old must have no value
@@ -42,42 +43,43 @@ def plan_initialize(
     if copy_value not in ("initial", "current"):
         raise UsageError(f"copy_value: expected 'initial' or 'current', got {copy_value!r}")
     pairs = [(_resolve(new, graph), _resolve(old, graph)) for new, old in (copies or {}).items()]
+    originals = {name_of(new): name_of(old) for new, old in pairs}
     if variables is not None:
         chosen = [_resolve(variable, graph) for variable in variables]
     elif pairs:
         chosen = []
     else:
         graph = graph or tf.compat.v1.get_default_graph()
-        chosen = graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)
+        chosen = all_variables(graph)
     if copy_value == "initial":
         chosen += [old for _, old in pairs]
     chosen += [new for new, _ in pairs]
     targets = by_name(chosen)
-    originals = {new.op.name: old for new, old in pairs}
+    known = by_name([*chosen, *(old for _, old in pairs)])
     dependencies = dependencies_of(targets)
     verdicts = []
     for name, variable in targets.items():
         dtype, shape = dtype_of(variable).name, shape_of(variable)
         if name in originals:
-            original = originals[name]
+            original = known[originals[name]]
             found = dtype_of(original).name, shape_of(original)
             if (dtype, shape) != found:
                 raise MismatchError(
-                    f"{name}: {dtype} {shape} cannot start as a copy of {original.op.name}, "
+                    f"{name}: {dtype} {shape} cannot start as a copy of {originals[name]}, "
                     f"{found[0]} {found[1]}",
                     name=name,
                     expected=(dtype, shape),
                     found=found,
                     hint="a copy has the dtype and the shape of its original",
                 )
-            reason = f"starts as the {copy_value} value of {original.op.name}"
-            verdicts.append(Verdict(name, "copy", original.op.name, reason, dtype, shape))
+            reason = f"starts as the {copy_value} value of {originals[name]}"
+            verdicts.append(Verdict(name, "copy", originals[name], reason, dtype, shape))
         else:
             reason = "its initializer"
             if dependencies[name]:
                 reason += f", computed from {', '.join(dependencies[name])}"
             verdicts.append(Verdict(name, "initialize", None, reason, dtype, shape))
-    return GraphPlan(verdicts, targets, copy_value=copy_value)
+    return GraphPlan(verdicts, targets, together=originals if copy_value == "initial" else ())
 
 
 def _resolve(variable: Any, graph: tf.Graph | None) -> Any:

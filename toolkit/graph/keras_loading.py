@@ -11,6 +11,7 @@ import os
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,24 +30,32 @@ _DTYPES = frozenset(
 )
 
 
+Look = Callable[[], Iterable[tuple[str, np.ndarray[Any, Any]]]]
+"""Gives the values that a model's variables have now, by name."""
+
+
 class Loading(NamedTuple):
     """What Keras does with a file.
 
     Attributes:
-        paths: By the names of the file's variables, the paths of those of the model that get their values.
+        names: By the names of the file's variables, those of the model's that get their values.
         refusal: What Keras says instead; `None` if it loads the file.
+        is_complete: Whether every weight of the model gets a value.
     """
 
-    paths: dict[str, str]
+    names: dict[str, str]
     refusal: str | None = None
+    is_complete: bool = False
 
 
-def ask_keras(model: Any, source: Checkpoint) -> Loading:
+def ask_keras(model: Any, source: Checkpoint, look: Look | None = None) -> Loading:
     """Return which of the model's variables Keras loads each variable of `source` into.
 
     Args:
         model: A Keras model with weights. It has no useful values afterwards.
         source: A checkpoint; only files of weights that Keras wrote tell anything.
+        look: How to see the values of the model, by the names that are wanted; by default by the paths
+            of its variables.
     """
     if not isinstance(source, Hdf5Checkpoint) or source.layout not in ("keras", "keras3"):
         return Loading({})
@@ -63,52 +72,62 @@ def ask_keras(model: Any, source: Checkpoint) -> Loading:
             digits = {v: i // _BASE**power % _BASE + 1 for i, v in enumerate(variables)}
             source.write_skeleton(files[-1], digits)
         for options in ways:
-            loaded = _load(model, files, variables, options)
-            if len(loaded.paths) > len(found.paths) or not found.paths:
+            loaded = _load(model, files, variables, options, look or (lambda: _by_path(model)))
+            if len(loaded.names) > len(found.names) or not found.names:
                 found = loaded
-            if set(loaded.paths.values()) >= {weight.path for weight in model.weights}:
+            if loaded.is_complete:
                 break
     return found
 
 
-def _load(model: Any, files: list[str], variables: list[Variable], options: dict[str, Any]) -> Loading:
+def _load(
+    model: Any, files: list[str], variables: list[Variable], options: dict[str, Any], look: Look
+) -> Loading:
     """Return which of the model's variables Keras loads each of the file's into, in this way."""
-    optimizer = getattr(model, "optimizer", None)
-    targets = {id(v): v for v in [*model.variables, *getattr(optimizer, "variables", [])]}
-    times = Counter(target.path for target in targets.values())
-    numbers: dict[int, int | None] = dict.fromkeys(targets, 0)
+    targets = _all_variables(model)
+    numbers: dict[str, int] = {}
     for power, file in enumerate(files):
-        for target in targets.values():
+        for target in targets:
             target.assign(tf.zeros(target.shape, target.dtype))
+        before = {name for name, values in look() if values.any()}  # what is none of Keras's
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of layers and shapes that do not fit, which the plan says
             try:
                 model.load_weights(file, **options)
             except Exception as error:  # whatever Keras raises is its answer
                 return Loading({}, " ".join(str(error).split()))
-        for key, target in targets.items():
-            digit, number = _digit(target), numbers[key]
-            if digit is None or number is None:
-                numbers[key] = None
+        digits = {name: _digit(values) for name, values in look() if name not in before}
+        for name, digit in digits.items():
+            if digit is not None and (power == 0 or name in numbers):
+                numbers[name] = numbers.get(name, 0) + (digit - 1) * _BASE**power
             else:
-                numbers[key] = number + (digit - 1) * _BASE**power
-    return Loading(
-        {
-            variables[number].name: targets[key].path
-            for key, number in numbers.items()
-            if number is not None and times[targets[key].path] == 1
-        }
-    )
+                numbers.pop(name, None)
+    is_complete = all(_digit(weight.numpy()) is not None for weight in model.weights)
+    return Loading({variables[number].name: name for name, number in numbers.items()}, None, is_complete)
 
 
-def _digit(target: Any) -> int | None:
+def _all_variables(model: Any) -> list[Any]:
+    """Return the variables of a model and of its optimizer, each once."""
+    optimizer = getattr(model, "optimizer", None)
+    return list({id(v): v for v in [*model.variables, *getattr(optimizer, "variables", [])]}.values())
+
+
+def _by_path(model: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the values of a model's variables by their paths, where these are unique."""
+    variables = _all_variables(model)
+    times = Counter(variable.path for variable in variables)
+    for variable in variables:
+        if times[variable.path] == 1:
+            yield variable.path, np.asarray(variable.numpy())
+
+
+def _digit(values: np.ndarray[Any, Any]) -> int | None:
     """Return the number that a variable is filled with; `None` if it has none, or several."""
-    values = np.asarray(target.numpy())
+    values = np.asarray(values)
     if values.dtype.kind in "SOb" or not values.size:
         return None
-    values = values.astype(np.float64) if values.dtype.kind != "c" else values.real
-    digit = int(values.flat[0])
-    return digit if digit and (values == digit).all() else None
+    digit = int(values.flat[0].real)
+    return digit if digit and (values == np.asarray(digit, values.dtype)).all() else None
 
 
 def _num_digits(count: int) -> int:

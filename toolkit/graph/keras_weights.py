@@ -1,23 +1,29 @@
-"""Keras 3's own files of weights (`.weights.h5`), for a user's model: written by Keras, proved by loading.
+"""Files of weights for a user's Keras model: in Keras 3's layout or the legacy one, proved by loading.
 
-The names in such a file come from the classes of the layers, so that it takes the model to write it.
+What a file needs to know of a model, only that has: for the one the classes of its layers, for the other the
+order in which Keras lists the weights of each.
+
+Source: keras/src/saving/saving_lib.py; keras/src/legacy/saving/legacy_h5_format.py.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
-from toolkit import dtypes, names, renaming
-from toolkit.change.importing import by_new_names
+from toolkit import dtypes
+from toolkit.change.export import PRODUCER
+from toolkit.change.matching import Matching, Rules, Target
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
 from toolkit.graph.keras_loading import ask_keras
 from toolkit.graph.model_function import call
+from toolkit.graph.trackables import variables_of
 from toolkit.plan import Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
@@ -40,10 +46,11 @@ class WeightsPlan(FilePlan):
         self._model = model
 
     def save(self, out: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> None:
-        """Give the model the values, let Keras save its weights to `out`, load them again and compare.
+        """Write the weights to `out`, let Keras load them, and compare.
 
         Args:
-            out: A path ending in `.weights.h5`.
+            out: A path ending in `.weights.h5`, which Keras writes itself; or one ending in `.h5`, for
+                the legacy layout.
             force: Replace the file there.
             sync: Make it survive a power loss.
 
@@ -56,24 +63,53 @@ class WeightsPlan(FilePlan):
         self.check()
         out = os.fspath(out)
         refuse_source(out, self.sources)
-        values = {name: variable.load() for name, variable in self.results.items()}
-        weights = {weight.path: weight for weight in self._model.weights}
+        model = self._model
+        weights = {weight.path: weight for weight in model.weights}
+        ways: list[dict[str, Any]] = [{}]
+        if not out.endswith(SUFFIX) and len({layer.name for layer in model.layers}) == len(model.layers):
+            ways.append({"by_name": True})
         with Publication(out, force=force, sync=sync) as publication:
-            for path, value in values.items():
-                weights[path].assign(value)
             staged = publication.staged(os.path.basename(out))
-            self._model.save_weights(staged)
+            values = {path: variable.load() for path, variable in self.results.items()}
+            if out.endswith(SUFFIX):
+                for path, value in values.items():
+                    weights[path].assign(value)
+                model.optimizer = None  # its state is not the checkpoint's
+                model.save_weights(staged)
+            else:
+                self._write_legacy(staged)
 
             def check() -> None:
-                for weight in weights.values():
-                    weight.assign(tf.zeros_like(weight))
-                self._model.load_weights(staged)
-                for path, value in values.items():
-                    if weights[path].numpy().tobytes() != value.tobytes():
-                        what = f"{out}: {path} was not written as it is"
-                        raise MismatchError(what, name=path, expected="the same", found="other values")
+                for options in ways:
+                    for weight in weights.values():
+                        weight.assign(tf.zeros_like(weight))
+                    try:
+                        model.load_weights(staged, **options)
+                    except Exception as error:  # whatever Keras raises
+                        raise ModelError(
+                            f"{out}: Keras does not load it into this model: {' '.join(str(error).split())}",
+                            hint="its other layout may do: --layout keras3, or keras",
+                        ) from error
+                    for path, value in values.items():
+                        if weights[path].numpy().tobytes() != value.tobytes():
+                            what = f"{out}: {path} was not written as it is"
+                            raise MismatchError(what, name=path, expected="the same", found="other values")
 
             publication.publish(check=check)
+
+    def _write_legacy(self, path: str) -> None:
+        """Write the new file `path` in Keras's legacy layout, weights in the order that the model gives."""
+        from toolkit.formats.hdf5 import keras_layout, writer
+
+        model = self._model
+        own = {id(weight) for weight in model.weights}
+        top = [w for w in model._trainable_variables + model._non_trainable_variables if id(w) in own]
+        layers = {layer.name: layer.trainable_weights + layer.non_trainable_weights for layer in model.layers}
+        names = {layer: [weight.path for weight in weights] for layer, weights in layers.items()}
+        given = keras_layout.layers_given({**names, **keras_layout.top_level([w.path for w in top])})
+        options = writer.Options(layout="keras", layers=given)
+        attributes = {"producer": PRODUCER, "source": os.path.basename(self.sources[0].path)}
+        writer.write(path, self.results.values(), attributes=attributes, options=options)
 
 
 def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> WeightsPlan:
@@ -100,29 +136,48 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
             f"{spec}: {twice[0]} is the path of two weights",
             hint="give the layers, or the models in it, names of their own",
         )
-    rules = renaming.read_rules(rename)
-    renamed = renaming.rename_by_either(checkpoint.roles(), checkpoint.paths(), rules, where=checkpoint.path)
-    found = by_new_names(checkpoint, renamed, ask_keras(model, checkpoint).paths)
-    verdicts = []
-    results = {}
-    for weight in model.weights:
-        dtype = dtypes.as_dtype(str(weight.dtype))
-        shape = tuple(weight.shape)
-        variable, why = found.get(weight.path) or (None, "")
-        problem = hint = None
-        if variable is None:
-            near = names.nearest(weight.path, found, count=1)
-            problem = f"no {weight.path} in the checkpoint"
-            hint = f"--rename {found[near[0]].variable.name if near else 'NAME'}={weight.path}"
-        elif (variable.dtype, variable.shape) != (dtype, shape):
-            problem = f"{variable.dtype} {variable.shape} in the checkpoint, {dtype} {shape} in the model"
-        else:
-            results[weight.path] = variable.renamed(weight.path)
-        source = None if variable is None else variable.name
-        reason = problem or why
-        verdicts.append(
-            Verdict(weight.path, "copy", source, reason, dtype.name, shape, problem=problem, hint=hint)
+    weights = {weight.path: weight for weight in model.weights}
+    known = variables_of(model)
+    prefix = _place_of(known, checkpoint)
+    keys = {id(variable): (prefix + key,) for key, variable in known.items()}
+    targets = {
+        path: Target(
+            dtypes.as_dtype(str(weight.dtype)), tuple(weight.shape), aliases=keys.get(id(weight), ())
         )
-    taken = {found[name].variable.name for name in results}
-    unused = [name for name in checkpoint.variables() if name not in taken]
+        for path, weight in weights.items()
+    }
+    called = ask_keras(model, checkpoint).names
+    fates = Matching(checkpoint, targets, Rules(rename=rename, offers=False), called=called).fates()
+    results = {
+        path: fate.stored.renamed(path)
+        for path, fate in fates.items()
+        if fate.stored is not None and fate.problem is None
+    }
+    verdicts = [
+        Verdict(
+            path,
+            "copy",
+            None if fate.stored is None else fate.stored.name,
+            fate.reason,
+            targets[path].dtype.name,
+            targets[path].shape,
+            problem=fate.problem,
+            hint=fate.hint,
+        )
+        for path, fate in fates.items()
+    ]
+    taken = {fates[path].stored for path in results}
+    unused = [name for name, variable in checkpoint.variables().items() if variable not in taken]
     return WeightsPlan(verdicts, results, checkpoint, model, unused)
+
+
+def _place_of(keys: Iterable[str], checkpoint: Checkpoint) -> str:
+    """Return what the keys of a model begin with in an object-based checkpoint that has it as a part.
+
+    It is empty where they are all there as they are, and where it cannot be told.
+    """
+    names, keys = checkpoint.variables(), list(keys)
+    first = f"/{keys[0]}" if keys else ""
+    places = [""] + [name.removesuffix(first[1:]) for name in names if first and name.endswith(first)]
+    fitting = [place for place in places if all(place + key in names for key in keys)]
+    return fitting[0] if len(fitting) == 1 else ""

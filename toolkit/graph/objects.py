@@ -6,8 +6,9 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from toolkit.checkpoint import Checkpoint
@@ -15,6 +16,7 @@ from toolkit.errors import ModelError
 from toolkit.formats.opening import open_checkpoint
 from toolkit.graph.keras_loading import Loading, ask_keras
 from toolkit.graph.model_function import call
+from toolkit.graph.trackables import variables_of
 
 
 class Template(NamedTuple):
@@ -57,4 +59,13 @@ def template(spec: str, source: Checkpoint) -> Iterator[Template]:
             opened.path = spec
             parts = [built] if isinstance(built, tf.keras.Model) else vars(built).values()
             models = [part for part in parts if isinstance(part, tf.keras.Model)]
-            yield Template(opened, ask_keras(models[0], source) if len(models) == 1 else Loading({}))
+            loading = Loading({})
+            if len(models) == 1:
+                loading = ask_keras(models[0], source, lambda: _by_key(checkpoint))
+            yield Template(opened, loading)
+
+
+def _by_key(root: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the values that the objects have now, by their keys in a checkpoint."""
+    for key, variable in variables_of(root).items():
+        yield key, np.asarray(variable.numpy())

@@ -8,8 +8,8 @@ which adds nothing to the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,15 +24,16 @@ from toolkit.graph.variables import (
     dependencies_of,
     dtype_of,
     initial_value,
+    initializers,
     load,
+    read,
     uninitialized,
+    whole,
 )
 from toolkit.plan import Bytes, Plan, Verdict
 
 _GLOB = "*?[\\"
 """What TensorFlow takes for a pattern in a path (tensorflow/core/platform/file_system.h, MatchPath)."""
-
-CopyValue = Literal["initial", "current"]
 
 
 class GraphPlan(Plan):
@@ -43,8 +44,8 @@ class GraphPlan(Plan):
         variables: TensorFlow's variables, by name.
         checkpoint: Where values are restored from, if any are.
         stored: The checkpoint's variable that each restored one comes from, by the graph's name.
-        copy_value: What a copy starts with: the `initial` value of what it copies, from the same
-            draw, or its `current` one.
+        together: The copies that are initialized from one draw with what they copy; others take the
+            value that it has by then.
         unused: Names in the checkpoint that nothing takes.
     """
 
@@ -55,7 +56,7 @@ class GraphPlan(Plan):
         *,
         checkpoint: Checkpoint | None = None,
         stored: Mapping[str, Variable] | None = None,
-        copy_value: CopyValue = "current",
+        together: Collection[str] = (),
         unused: Sequence[str] = (),
         seed: int | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class GraphPlan(Plan):
         self._variables = dict(variables)
         self._checkpoint = checkpoint
         self._stored = dict(stored or {})
-        self._copy_value = copy_value
+        self._together = frozenset(together)
 
     @property
     def bytes(self) -> Bytes:
@@ -101,7 +102,7 @@ class GraphPlan(Plan):
         self.check()
         actions = {verdict.name: verdict.action for verdict in self.verdicts}
         copies = {v.name: str(v.source) for v in self.verdicts if v.action == "copy"}
-        together = copies if self._copy_value == "initial" else {}
+        together = {new: old for new, old in copies.items() if new in self._together}
         self._refuse_initialized(session, set(together.values()))
         waves = self.waves()
         self._initialize_tables(session)
@@ -115,7 +116,7 @@ class GraphPlan(Plan):
             for name in wave:
                 if actions[name] == "overlap":
                     self._overlap(session, name)
-                elif actions[name] == "copy" and not together:
+                elif actions[name] == "copy" and name not in together:
                     load(session, self._variables[name], self._read(session, copies[name]))
         missing = uninitialized(session, self._variables)
         if missing:
@@ -172,13 +173,15 @@ class GraphPlan(Plan):
         try:
             _, values = session.run(
                 [
-                    [self._variables[name].initializer for name in names],
+                    [initializers(self._variables[name]) for name in names],
                     [initial_value(self._variables[name]) for name in fetched],
                 ]
             )
         except tf.errors.OpError as error:
             raise self._failure(session, names, error) from error
-        drawn = dict(zip(fetched, values, strict=True))
+        drawn = {
+            name: whole(self._variables[name], value) for name, value in zip(fetched, values, strict=True)
+        }
         for copy in together:
             if (origin := _origin(copy, together)) in drawn:
                 load(session, self._variables[copy], drawn[origin])
@@ -235,9 +238,9 @@ class GraphPlan(Plan):
     def _read(self, session: tf.compat.v1.Session, name: str) -> Any:
         """Return the current value of the variable `name`, of the plan or of the graph around it."""
         if name in self._variables:
-            return session.run(self._variables[name])
+            return read(session, self._variables[name])
         collection = session.graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)
-        return session.run(by_name(collection)[name])
+        return read(session, by_name(collection)[name])
 
     def _cast(self, name: str) -> np.ndarray[Any, Any]:
         """Return the stored value of `name` in the dtype of its variable."""
@@ -250,7 +253,7 @@ class GraphPlan(Plan):
         """Initialize `name`, with what its shape has in common with the stored one copied in."""
         variable = self._variables[name]
         stored = self._cast(name)
-        value = np.array(session.run(initial_value(variable)))
+        value = np.array(whole(variable, session.run(initial_value(variable))))
         common = tuple(slice(min(sizes)) for sizes in zip(value.shape, stored.shape, strict=True))
         value[common] = stored[common]
         load(session, variable, value)

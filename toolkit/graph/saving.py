@@ -14,7 +14,7 @@ from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import renumber
 from toolkit.formats.read_back import check_written
 from toolkit.graph.failures import as_system_error, reason
-from toolkit.graph.variables import by_name, dtype_of, shape_of
+from toolkit.graph.variables import Partitioned, by_name, dtype_of, parts_of, shape_of
 
 
 def save(
@@ -84,9 +84,11 @@ def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Sav
     Raises:
         ModelError: There is none yet, and the graph is finalized.
     """
-    keeper = next(iter(keys.values()))  # a variable lives as long as its graph, which takes no attributes
+    keeper = parts_of(next(iter(keys.values())))[
+        0
+    ]  # a variable lives as long as its graph, which takes no attributes
     savers: dict[Any, tf.compat.v1.train.Saver] = vars(keeper).setdefault("_checkpoint_toolkit_savers", {})
-    known = tuple((key, variable.op.name) for key, variable in keys.items())
+    known = tuple((key, part.op.name) for key, variable in keys.items() for part in parts_of(variable))
     if known not in savers:
         if graph.finalized:
             raise ModelError(
@@ -94,7 +96,8 @@ def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Sav
                 hint="save once before finalizing it",
             )
         with graph.as_default(), tf.device(None), tf.control_dependencies(None):
-            savers[known] = tf.compat.v1.train.Saver(dict(keys), max_to_keep=0)
+            savable = {k: v.parts if isinstance(v, Partitioned) else v for k, v in keys.items()}
+            savers[known] = tf.compat.v1.train.Saver(savable, max_to_keep=0)
     return savers[known]
 
 

@@ -1,4 +1,7 @@
-"""The variables of a TF1-style graph: what they are, what they depend on, which have a value."""
+"""The variables of a TF1-style graph: what they are, what they depend on, which have a value.
+
+A partitioned variable is one variable here, in parts: `Partitioned` where TensorFlow has several.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from toolkit import dtypes
@@ -13,86 +17,156 @@ from toolkit.dtypes import DType
 from toolkit.errors import ModelError
 
 _VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable", "TemporaryVariable"})
+_KEYS = tf.compat.v1.GraphKeys
 
 
 @dataclass(frozen=True)
 class GraphVariable:
-    """A variable of a graph.
+    """A variable of a graph, or a lookup table.
 
     Attributes:
         name: As a Saver stores it, without `:0`.
-        dtype: TensorFlow's dtype.
+        dtype: TensorFlow's dtype; `resource` for a table.
         shape: Sizes of the dimensions; `None` where the graph leaves one open.
+        collection: `variables` (those that a Saver saves), `local_variables`, or `table_initializer`.
         trainable: Whether an optimizer changes it.
-        initialized: Whether it has a value in the session; `None` where none was asked.
+        initialized: Whether it has a value in the session; `None` where none was asked, and for tables,
+            which do not tell.
         depends_on: The variables that its initial value is computed from.
-        variable: TensorFlow's own object.
+        variable: TensorFlow's own object: of a partitioned variable a `Partitioned`, of a table its
+            initializer.
     """
 
     name: str
     dtype: DType
     shape: tuple[int, ...] | None
+    collection: str
     trainable: bool
     initialized: bool | None
     depends_on: tuple[str, ...]
     variable: Any
 
 
+class Partitioned:
+    """A partitioned variable: what TensorFlow has as several variables, each with a part of its values.
+
+    Attributes:
+        name: What a Saver stores it under.
+        parts: TensorFlow's variables, by where they begin in the whole.
+        shape: Of the whole.
+    """
+
+    def __init__(self, name: str, parts: Iterable[Any]) -> None:
+        self.name = name
+        self.parts = sorted(parts, key=lambda part: tuple(part._get_save_slice_info().var_offset))
+        self.shape = tuple(self.parts[0]._get_save_slice_info().full_shape)
+
+    @property
+    def dtype(self) -> Any:
+        """TensorFlow's dtype of all parts."""
+        return self.parts[0].dtype
+
+    @property
+    def trainable(self) -> bool:
+        """Whether an optimizer changes it."""
+        return bool(self.parts[0].trainable)
+
+    def regions(self) -> list[tuple[slice, ...]]:
+        """Return where each part lies in the whole."""
+        infos = [part._get_save_slice_info() for part in self.parts]
+        return [
+            tuple(slice(start, start + size) for start, size in zip(i.var_offset, i.var_shape, strict=True))
+            for i in infos
+        ]
+
+
 def list_variables(
     graph: tf.Graph | None = None, session: tf.compat.v1.Session | None = None
 ) -> list[GraphVariable]:
-    """Return the variables of a graph in the order of their creation.
+    """Return the variables of a graph in the order of their creation, then local ones, then tables.
 
     Args:
         graph: By default the session's, or the default graph.
         session: Where to ask which have a value.
+
+    Raises:
+        ModelError: Two variables of a collection have one name.
     """
     if graph is None:
         graph = tf.compat.v1.get_default_graph() if session is None else session.graph
-    variables = by_name(graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES))
-    missing = None if session is None else set(uninitialized(session, variables))
-    dependencies = dependencies_of(variables)
-    return [
-        GraphVariable(
-            name,
-            dtype_of(variable),
-            shape_of(variable),
-            bool(variable.trainable),
-            None if missing is None else name not in missing,
-            tuple(dependencies[name]),
-            variable,
-        )
-        for name, variable in variables.items()
-    ]
+    listed = []
+    for collection in (_KEYS.GLOBAL_VARIABLES, _KEYS.LOCAL_VARIABLES):
+        variables = by_name(graph.get_collection(collection))
+        missing = None if session is None else set(uninitialized(session, variables))
+        dependencies = dependencies_of(variables)
+        listed += [
+            GraphVariable(
+                name,
+                dtype_of(variable),
+                shape_of(variable),
+                collection,
+                bool(variable.trainable),
+                None if missing is None else name not in missing,
+                tuple(dependencies[name]),
+                variable,
+            )
+            for name, variable in variables.items()
+        ]
+    resource = dtypes.BY_NAME["resource"]
+    for initializer in graph.get_collection(_KEYS.TABLE_INITIALIZERS):
+        op = getattr(initializer, "op", initializer)
+        table = op.inputs[0].op.name if len(op.inputs) else op.name
+        needed = tuple(_variables_before(op.inputs[1:], op.control_inputs))
+        listed.append(GraphVariable(table, resource, (), _KEYS.TABLE_INITIALIZERS, False, None, needed, op))
+    return listed
+
+
+def all_variables(graph: tf.Graph) -> list[Any]:
+    """Return the variables of a graph, global ones first, then local ones, which no Saver saves."""
+    found = graph.get_collection(_KEYS.GLOBAL_VARIABLES) + graph.get_collection(_KEYS.LOCAL_VARIABLES)
+    return list(found)
 
 
 def by_name(variables: Iterable[Any]) -> dict[str, Any]:
-    """Return variables by the name that a Saver stores them under.
-
-    Raises:
-        ModelError: Two have one name, or one is partitioned.
+    """Return variables by the name that a Saver stores them under; the parts of one as a `Partitioned`.
 
     A variable that comes twice is one.
+
+    Raises:
+        ModelError: Two have one name, or something is no variable.
     """
     found: dict[str, Any] = {}
-    for variable in variables:
+    parts: dict[str, dict[str, Any]] = {}
+    for variable in (part for each in variables for part in parts_of(each)):
         if not isinstance(variable, tf.Variable):
             raise ModelError(
                 f"{variable!r}: among the graph's variables, but none",
                 hint="take it out of the collection GLOBAL_VARIABLES",
             )
-        name = variable.op.name
-        if variable._get_save_slice_info() is not None:
-            raise ModelError(
-                f"{name}: a part of a partitioned variable",
-                hint="build the model without a partitioner",
-            )
-        if found.setdefault(name, variable) is not variable:
+        name, sliced = variable.op.name, variable._get_save_slice_info()
+        if sliced is not None:
+            name = sliced.full_name
+            parts.setdefault(name, {})[variable.op.name] = variable
+            found.setdefault(name, parts[name])
+        if found.setdefault(name, variable) is not (variable if sliced is None else parts[name]):
             raise ModelError(
                 f"{name}: two variables of the graph have this name",
                 hint="give each a scope of its own",
             )
-    return found
+    return {name: Partitioned(name, v.values()) if isinstance(v, dict) else v for name, v in found.items()}
+
+
+def parts_of(variable: Any) -> list[Any]:
+    """Return TensorFlow's variables that a variable is: itself, or its parts."""
+    if isinstance(variable, Partitioned):
+        return variable.parts
+    parts = getattr(variable, "_get_variable_list", None)  # of what get_variable returns with a partitioner
+    return [variable] if parts is None else list(parts())
+
+
+def name_of(variable: Any) -> str:
+    """Return what a Saver stores a variable under."""
+    return next(iter(by_name([variable])))
 
 
 def dtype_of(variable: Any) -> DType:
@@ -102,6 +176,8 @@ def dtype_of(variable: Any) -> DType:
 
 def shape_of(variable: Any) -> tuple[int, ...] | None:
     """Return the shape of a variable of the graph; `None` if it is not fully known."""
+    if isinstance(variable, Partitioned):
+        return variable.shape
     return tuple(variable.shape.as_list()) if variable.shape.is_fully_defined() else None
 
 
@@ -110,14 +186,16 @@ def uninitialized(session: tf.compat.v1.Session, variables: Mapping[str, Any]) -
 
     Resource variables bring an op of their own that tells; for others one is made, once.
     """
-    checks = [_initialized_check(session.graph, variable) for variable in variables.values()]
+    all_parts = [(name, part) for name, variable in variables.items() for part in parts_of(variable)]
+    checks = [_initialized_check(session.graph, part) for _, part in all_parts]
     known = [check for check in checks if check is not None]
     states = iter(session.run(known)) if known else iter(())
-    return [
+    missing = [
         name
-        for (name, variable), check in zip(variables.items(), checks, strict=True)
-        if not (next(states) if check is not None else _can_be_read(session, variable))
+        for (name, part), check in zip(all_parts, checks, strict=True)
+        if not (next(states) if check is not None else _can_be_read(session, part))
     ]
+    return list(dict.fromkeys(missing))
 
 
 def _initialized_check(graph: tf.Graph, variable: Any) -> Any | None:
@@ -144,15 +222,26 @@ def _can_be_read(session: tf.compat.v1.Session, variable: Any) -> bool:
 
 
 def dependencies_of(variables: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return, for each of `variables`, the variables that its initial value is computed from."""
-    return {name: _dependencies(variable) for name, variable in variables.items()}
+    """Return, for each of `variables`, the variables that its initial value is computed from.
+
+    They are named as by `by_name`: a part of a partitioned one by the whole.
+    """
+    wholes = {part.op.name: name for name, v in variables.items() for part in parts_of(v)}
+    found = {}
+    for name, variable in variables.items():
+        needed: set[str] = set()
+        for part in parts_of(variable):
+            tensors, control = part.initializer.inputs[1:], part.initializer.control_inputs
+            needed.update(wholes.get(n, n) for n in _variables_before(tensors, control) if n != part.op.name)
+        found[name] = sorted(needed - {name} if isinstance(variable, Partitioned) else needed)
+    return found
 
 
-def _dependencies(variable: Any) -> list[str]:
+def _variables_before(tensors: Iterable[Any], control: Iterable[Any]) -> list[str]:
+    """Return the variables that some tensors and ops are computed from."""
     found: dict[str, None] = {}
-    seen = {variable.op}
-    waiting = [tensor.op for tensor in variable.initializer.inputs[1:]]
-    waiting += variable.initializer.control_inputs
+    seen = set()
+    waiting = [*(tensor.op for tensor in tensors), *control]
     while waiting:
         op = waiting.pop()
         if op in seen:
@@ -166,11 +255,42 @@ def _dependencies(variable: Any) -> list[str]:
     return sorted(found)
 
 
+def initializers(variable: Any) -> list[Any]:
+    """Return the ops that initialize a variable."""
+    return [part.initializer for part in parts_of(variable)]
+
+
 def initial_value(variable: Any) -> Any:
-    """Return the tensor that the initializer of `variable` assigns: it can be fetched, and fed."""
+    """Return the tensor that the initializer of `variable` assigns; for a partitioned one a list of them.
+
+    What is fetched for it, `whole` makes one array of.
+    """
+    if isinstance(variable, Partitioned):
+        return [part.initializer.inputs[1] for part in variable.parts]
     return variable.initializer.inputs[1]
+
+
+def whole(variable: Any, fetched: Any) -> Any:
+    """Return one array of what was fetched for a variable: for a partitioned one, of its parts."""
+    if not isinstance(variable, Partitioned):
+        return fetched
+    values = np.empty(variable.shape, fetched[0].dtype)
+    for region, part in zip(variable.regions(), fetched, strict=True):
+        values[region] = part
+    return values
+
+
+def read(session: tf.compat.v1.Session, variable: Any) -> Any:
+    """Return the current value of a variable."""
+    if isinstance(variable, Partitioned):
+        return whole(variable, session.run(variable.parts))
+    return session.run(variable)
 
 
 def load(session: tf.compat.v1.Session, variable: Any, value: Any) -> None:
     """Give `variable` a value by way of its own initializer, so that nothing is added to the graph."""
-    session.run(variable.initializer, {initial_value(variable): value})
+    if isinstance(variable, Partitioned):
+        for part, region in zip(variable.parts, variable.regions(), strict=True):
+            load(session, part, value[region])
+    else:
+        session.run(variable.initializer, {variable.initializer.inputs[1]: value})

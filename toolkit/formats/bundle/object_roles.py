@@ -49,6 +49,9 @@ def roles(graph: ObjectGraph, variables: Mapping[str, Described]) -> dict[str, R
         kept, owner = keys.get(node), keys.get(original)
         if kept is not None and owner is not None and kept != owner:
             told[kept] = Role("moving_average" if name.endswith(_AVERAGE) else "slot", owner)
+    trained = trained_keys(graph) or frozenset()
+    for key in trained & found.keys():
+        found[key] = Role("weight")  # also where no way but the optimizer's leads to it
     weights = FlatNames(
         {
             name: variables[key]
@@ -60,10 +63,24 @@ def roles(graph: ObjectGraph, variables: Mapping[str, Described]) -> dict[str, R
         value = by_key.get(key)
         if key in told:
             found[key] = told[key]
-        elif value is not None and found[key].kind == "weight" and graph.through_optimizer(value.node):
+        elif value is None or key in trained:
+            continue
+        elif found[key].kind == "weight" and graph.through_optimizer(value.node):
             weight = weights.owner_of(value.full_name, variable)
             found[key] = kept_by_optimizer(value.full_name, variable, weight and full_names[weight])
     return found
+
+
+def trained_keys(graph: ObjectGraph) -> frozenset[str] | None:
+    """Return the keys of what the optimizers train; `None` if none of them tells."""
+    lists = [
+        child.node_id
+        for number in graph.optimizers
+        for child in graph.nodes[number].children
+        if child.local_name == _TRAINED
+    ]
+    nodes = {child.node_id for node in lists for child in graph.nodes[node].children}
+    return frozenset(value.key for value in graph.values if value.node in nodes) if nodes else None
 
 
 def _slots(graph: ObjectGraph) -> Iterator[tuple[int, tuple[str, int]]]:

@@ -122,6 +122,15 @@ class BundleCheckpoint(Checkpoint):
         graph = self.object_graph()
         return {} if graph is None else graph.object_paths()
 
+    def trained(self) -> frozenset[str] | None:
+        """Return the keys of what the optimizers of an object-based checkpoint train, if it tells."""
+        graph = self.object_graph()
+        if graph is None:
+            return None
+        from toolkit.formats.bundle import object_roles
+
+        return object_roles.trained_keys(graph)
+
     def roles(self) -> dict[str, Role]:
         """Return what each variable is for, by the object graph where there is one."""
         graph = self.object_graph()

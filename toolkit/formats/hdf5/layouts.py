@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from toolkit.errors import FormatError
+from toolkit.errors import FormatError, UnsupportedError
 from toolkit.names import decode_name, parents
 
 _MAX_PARTS = 100_000
@@ -94,6 +94,13 @@ def _read_keras(file: h5py.File, root: str, datasets: Mapping[str, h5py.Dataset]
     named: dict[str, str] = {}
     optimizer = set()
     for (layer, weight, place), short in zip(found, weights, strict=True):
+        if place not in datasets and place in file:
+            stored = getattr(file[place], "dtype", "a group")
+            raise UnsupportedError(
+                f"weight {short!r}: stored as {stored}, which does not say what its numbers are",
+                path=path,
+                hint="save the model as .keras or .weights.h5",
+            )
         if place not in datasets:
             raise FormatError(f"weight {weight!r}: in weight_names, but not in the file", path=path)
         name = short if weights.count(short) == 1 else f"{layer}/{short}"

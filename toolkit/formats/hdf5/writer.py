@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import h5py
@@ -51,15 +51,14 @@ class Options(NamedTuple):
         checksum: Whether HDF5 keeps a Fletcher-32 of each chunk and compares it at every reading.
         layout: `tf`, the toolkit's own, or `keras`, the legacy one of weights.
         stats: Whether to add a histogram of each variable.
-        places: Where each variable stands among the objects of a model, by name, if that is known; they
-            then come in the order in which the model made them.
+        layers: For the layout `keras`, the weights of each layer, in their order.
     """
 
     compress: str | None = None
     checksum: bool = False
     layout: str = LAYOUT
     stats: bool = False
-    places: Mapping[str, str] | None = None
+    layers: Mapping[str, Sequence[keras_layout.Weight]] | None = None
 
 
 def write(
@@ -91,8 +90,7 @@ def write(
                 hint=f"leave it out with --exclude '{variable.name}'",
             )
     all_names = [variable.name for variable in variables]
-    is_keras = options.layout != LAYOUT
-    layers = keras_layout.layers_of(all_names, options.places) if is_keras else None
+    layers = options.layers
     paths = _paths(all_names) if layers is None else keras_layout.paths_of(layers)
     checksums = {}
     with hdf5_output.create(path) as (file, output):
