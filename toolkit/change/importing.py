@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 
 from toolkit import renaming
-from toolkit.change.matching import Matching, Rules, Target
+from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan
+from toolkit.change.rules import Rules, Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
 from toolkit.formats.opening import as_checkpoint

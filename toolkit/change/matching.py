@@ -5,128 +5,18 @@ Nothing here knows TensorFlow, so that graphs, objects and Keras models are matc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
 
-from toolkit import casting, names, renaming
-from toolkit.change.proposals import Proposal, propose
+from toolkit import casting, names
+from toolkit.change.offered import Offered
+from toolkit.change.rules import Fate, Rules, Target
 from toolkit.checkpoint import Checkpoint, Variable
-from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
-from toolkit.plan import Action, Verdict
-from toolkit.roles import ATTRIBUTE, Role, assign, owners_first
+from toolkit.plan import Action
+from toolkit.roles import Role, assign, owners_first
 from toolkit.selection import matching, select
-
-OnMissing = Literal["error", "init"]
-OnShape = Literal["error", "init", "overlap"]
-Ema = Literal["ignore", "prefer", "require"]
-CopyValue = Literal["initial", "current"]
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "on_missing": ("error", "init"),
-    "on_shape": ("error", "init", "overlap"),
-    "ema": ("ignore", "prefer", "require"),
-    "copy_value": ("initial", "current"),
-}
-_MAX_SUGGESTED = 20
-"""For how many missing variables near names are looked for, which is slow over many."""
-
-
-class Target(NamedTuple):
-    """A variable of a model, as far as matching goes.
-
-    Attributes:
-        dtype: TensorFlow's dtype.
-        shape: Sizes of the dimensions; an open one is taken as a scalar's.
-        is_open: Whether the model leaves the shape open; it is not compared then.
-        trainable: Whether an optimizer changes it.
-        aliases: Other names that it goes by in checkpoints: the key of an object.
-        parts: The shapes of the parts of a partitioned variable, in order; `()` for any other.
-        role: What it is for, where that is known; by default its name tells.
-        is_local: Whether it belongs to a process, and no checkpoint has it.
-    """
-
-    dtype: DType
-    shape: tuple[int, ...]
-    is_open: bool = False
-    trainable: bool = True
-    aliases: tuple[str, ...] = ()
-    parts: tuple[tuple[int, ...], ...] = ()
-    role: Role | None = None
-    is_local: bool = False
-
-
-class Found(NamedTuple):
-    """A variable of a checkpoint, and why it goes by a name."""
-
-    variable: Variable
-    reason: str
-
-
-def by_new_names(
-    checkpoint: Checkpoint, renamed: Mapping[str, str], called: Mapping[str, str] | None = None
-) -> dict[str, Found]:
-    """Return the variables of a checkpoint by all names that they go by.
-
-    Args:
-        checkpoint: Whose they are.
-        renamed: The new name of each. One that gets no other keeps all that it had, too.
-        called: The names that some are meant for. They come before what the checkpoint calls them.
-    """
-    variables, paths = checkpoint.variables(), checkpoint.paths()
-    kept = [name for name, new in renamed.items() if new == name]
-    found = {
-        new: Found(variables[old], f"renamed from {paths.get(old, old)}")
-        for old, new in renamed.items()
-        if new != old
-    }
-    for name in kept:
-        if called and name in called:
-            found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
-    for name in kept:
-        found.setdefault(name, Found(variables[name], "same name"))
-    for name in kept:
-        if name in paths:
-            found.setdefault(paths[name], Found(variables[name], "same name"))
-    return found
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What will become of a variable: a verdict in the making."""
-
-    action: Action
-    reason: str
-    stored: Variable | None = None
-    source: str | None = None
-    problem: str | None = None
-    hint: str | None = None
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What was asked for, as `plan_restore` says."""
-
-    patterns: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    rename: renaming.Renames = ()
-    reinit: tuple[str, ...] = ()
-    on_missing: OnMissing = "error"
-    on_shape: OnShape = "error"
-    cast: bool = False
-    ema: Ema = "ignore"
-    partition: bool = True
-    copy: Mapping[str, str] = field(default_factory=dict)
-    copy_value: CopyValue = "current"
-    offers: bool = True
-    """Whether hints may name the options of `ckpt restore`."""
-
-    def __post_init__(self) -> None:
-        for option, choices in CHOICES.items():
-            if getattr(self, option) not in choices:
-                expected = ", ".join(choices)
-                raise UsageError(f"{option}: expected one of {expected}, got {getattr(self, option)!r}")
 
 
 class Matching:
@@ -167,21 +57,14 @@ class Matching:
         selected = select(self._roles, rules.patterns, rules.exclude, where="the model", follow=True)
         self._selected = set(selected)
         self._renewed = matching(self._roles, rules.reinit, where="the model")
-        self._stored_roles = dict(checkpoint.roles())
-        renames = renaming.read_rules(rules.rename)
-        renamed = renaming.rename_by_either(
-            self._stored_roles, checkpoint.paths(), renames, where=checkpoint.path
-        )
-        self._found = by_new_names(checkpoint, renamed, called)
-        self._averages = {
-            role.of: name for name, role in self._stored_roles.items() if role.kind == "moving_average"
-        }
-        self._variables = checkpoint.variables()
+        self._offered = Offered(checkpoint, targets, self._roles, rename=rules.rename, called=called)
         self._fates: dict[str, Fate] = {}
-        self._num_suggested = 0
-        self._free_ones: dict[str, Found] | None = None
         self._check_copies()
-        self._proposed = self._proposals()
+        wanted = self._selected - self._renewed - rules.copy.keys()
+        missing = [
+            n for n in targets if n in wanted and not targets[n].is_local and not self._offered.for_target(n)
+        ]
+        self._proposed = self._offered.proposals(missing)
 
     def fates(self) -> dict[str, Fate]:
         """Return what becomes of each variable, in the order of the model."""
@@ -200,11 +83,7 @@ class Matching:
         if name in self._rules.copy:
             return self._copied(name)
         if name in self._renewed:
-            return (
-                Fate("initialize", "to be reinitialized")
-                if role.of is None
-                else self._fresh(name, "to be reinitialized", again=True)
-            )
+            return self._fresh(name, "to be reinitialized", again=True)
         if name not in self._selected:
             return self._fresh(name, "not selected")
         if role.of is not None and role.of in self._targets:
@@ -212,20 +91,12 @@ class Matching:
             if owner.action in ("initialize", "copy", "keep"):
                 again = owner.action != "keep"
                 return self._fresh(name, f"{_noun(role)} of {role.of}, which starts afresh", again=again)
-        found = self._lookup(name)
+        found = self._offered.for_target(name)
         if found is None and self._targets[name].is_local:
             return self._fresh(name, "local: no checkpoint has it")
         if found is None:
             return self._missing(name)
         return self._restored(name, *found)
-
-    def _lookup(self, name: str) -> tuple[Variable, str] | None:
-        """Return the checkpoint's variable for the model's `name`, and why that one; `None` without one."""
-        for each in (name, *self._targets[name].aliases):
-            if found := self._found.get(each):
-                is_alias = each != name and found.reason == "same name"
-                return found.variable, f"called {each}" if is_alias else found.reason
-        return None
 
     def _fresh(self, name: str, reason: str, *, again: bool = False) -> Fate:
         """Return the fate of what is not restored: a moving average becomes a copy of its variable.
@@ -259,89 +130,27 @@ class Matching:
         return Fate("copy", f"starts as the {which} value of {original}", source=original)
 
     def _missing(self, name: str) -> Fate:
-        asked = self._asked(name)
+        asked = self._offered.asked(name)
         problem = f"not in {self._where}" if asked == name else f"no {asked} in {self._where}"
         proposal = self._proposed.get(name)
         if self._rules.on_missing == "init":
             fate = self._fresh(name, problem)
-            taken = f" takes {proposal.found[self._asked(name)]}" if proposal else ""
-            return fate if not proposal else _with_hint(fate, proposal.hint + taken)
+            return replace(fate, hint=f"{proposal.hint} takes {proposal.found[asked]}") if proposal else fate
         owner = self._roles[name].of
         if owner is not None and owner in self._targets and self.fate(owner).problem is not None:
             # a rename of the variable brings its slots along
             return Fate("restore", problem, problem=f"{problem}, as {owner}")
-        hints = []
-        if proposal:
-            hints = [f"{proposal.hint} finds it"]
-        elif self._num_suggested < _MAX_SUGGESTED:
-            self._num_suggested += 1
-            if near := self._near(name):
-                hints = [f"--rename {near}={self._asked(name)} takes that"]
-            elif close := names.nearest(self._asked(name), self._alike(self._found, name), count=1):
-                hints = [f"the nearest name is {close[0]}"]
+        hints = [f"{proposal.hint} finds it" if proposal else self._offered.near(name)]
         if self._rules.offers:
             hints.append("--on-missing init starts it afresh")
-        return Fate("restore", problem, problem=problem, hint=", ".join(hints) or None)
-
-    def _asked(self, name: str) -> str:
-        """Return what a rename calls the variable `name`: if that is the key of an object, its other name."""
-        return next(iter(self._targets[name].aliases), name) if name.endswith(ATTRIBUTE) else name
-
-    def _proposals(self) -> dict[str, Proposal]:
-        """Return the renames that would find what is missing, by the missing names."""
-        wanted = self._selected - self._renewed - self._rules.copy.keys()
-        missing = {
-            name: self._targets[name]
-            for name in self._targets
-            if name in wanted
-            and self._roles[name].of is None
-            and not self._targets[name].is_local
-            and self._lookup(name) is None
-        }
-        if not missing:
-            return {}
-        free = {
-            name: found.variable
-            for name, found in self._free().items()
-            if self._stored_roles[found.variable.name].of is None
-        }
-        called = {self._asked(name): name for name in missing}
-        found: dict[str, Proposal] = {}
-        for proposal in propose({new: missing[name] for new, name in called.items()}, free):
-            if len(proposal.found) > 1 or proposal.reason:
-                found.update({called[new]: proposal for new in proposal.found})
-        return found
-
-    def _near(self, name: str) -> str | None:
-        """Return the nearest name in the checkpoint of what is free and fits; `None` if there is none."""
-        target = self._targets[name]
-        fitting = [
-            new
-            for new, variable in self._alike(self._free(), name).items()
-            if (variable.dtype, variable.shape) == (target.dtype, target.shape)
-        ]
-        near = names.nearest(self._asked(name), fitting, count=1)
-        return near[0] if near else None
-
-    def _alike(self, found: Mapping[str, Found], name: str) -> dict[str, Variable]:
-        """Return those of `found` that are for the same as the model's variable `name`."""
-        kind = self._roles[name].kind
-        return {n: f.variable for n, f in found.items() if self._stored_roles[f.variable.name].kind == kind}
-
-    def _free(self) -> dict[str, Found]:
-        """Return what the checkpoint has and no variable of the model takes, by all names."""
-        if self._free_ones is None:
-            found = (self._lookup(name) for name in self._targets)
-            taken = {each[0].name for each in found if each is not None}
-            self._free_ones = {n: f for n, f in self._found.items() if f.variable.name not in taken}
-        return self._free_ones
+        return Fate("restore", problem, problem=problem, hint=", ".join(filter(None, hints)) or None)
 
     def _restored(self, name: str, stored: Variable, reason: str) -> Fate:
         target = self._targets[name]
         if self._rules.ema != "ignore" and self._roles[name].of is None:
-            average = self._averages.get(stored.name)
+            average = self._offered.averages.get(stored.name)
             if average is not None:
-                stored, reason = self._variables[average], f"its moving average: {average}"
+                stored, reason = average, f"its moving average: {average.name}"
             elif self._rules.ema == "require" and target.trainable and self._roles[name].kind == "weight":
                 problem = f"no moving average of {stored.name} in the checkpoint"
                 return Fate(
@@ -416,44 +225,6 @@ class Matching:
                     found=theirs,
                     hint="a copy has the dtype and the shape of its original",
                 )
-
-
-def verdicts_of(
-    fates: Mapping[str, Fate], targets: Mapping[str, Target], notes: Mapping[str, Iterable[str]]
-) -> list[Verdict]:
-    """Return the verdict on each variable.
-
-    Args:
-        fates: What becomes of each.
-        targets: The variables.
-        notes: For some, what an initial value is computed from.
-    """
-    verdicts = []
-    for name, fate in fates.items():
-        target = targets[name]
-        shape: tuple[int, ...] | None = target.shape
-        if target.is_open:
-            shape = None if fate.stored is None else fate.stored.shape
-        reason = fate.reason
-        if needed := list(notes.get(name, ())):
-            reason += f"; computed from {', '.join(needed)}"
-        verdicts.append(
-            Verdict(
-                name,
-                fate.action,
-                fate.source,
-                reason,
-                target.dtype.name,
-                shape,
-                problem=fate.problem,
-                hint=fate.hint,
-            )
-        )
-    return verdicts
-
-
-def _with_hint(fate: Fate, hint: str) -> Fate:
-    return Fate(fate.action, fate.reason, fate.stored, fate.source, fate.problem, hint)
 
 
 def _pieces(parts: tuple[tuple[int, ...], ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from toolkit import names
-from toolkit.change.matching import CopyValue
+from toolkit.change.rules import CopyValue
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.variables import all_variables, by_name, dependencies_of, dtype_of, name_of, shape_of

@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from toolkit import dtypes
 from toolkit.change.export import PRODUCER
-from toolkit.change.matching import Matching, Rules, Target
+from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan, refuse_source
+from toolkit.change.rules import Rules, Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
 from toolkit.graph.keras_loading import ask_keras

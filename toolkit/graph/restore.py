@@ -8,16 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from toolkit.change.matching import (
-    CopyValue,
-    Ema,
-    Matching,
-    OnMissing,
-    OnShape,
-    Rules,
-    Target,
-    verdicts_of,
-)
+from toolkit.change.matching import Matching
+from toolkit.change.rules import CopyValue, Ema, OnMissing, OnShape, Rules, Target, verdicts_of
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import ModelError
 from toolkit.formats.opening import as_checkpoint

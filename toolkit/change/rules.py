@@ -1,0 +1,121 @@
+"""What is asked of a plan over a model, what is known of its variables, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from toolkit import renaming
+from toolkit.checkpoint import Variable
+from toolkit.dtypes import DType
+from toolkit.errors import UsageError
+from toolkit.plan import Action, Verdict
+from toolkit.roles import Role
+
+OnMissing = Literal["error", "init"]
+OnShape = Literal["error", "init", "overlap"]
+Ema = Literal["ignore", "prefer", "require"]
+CopyValue = Literal["initial", "current"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "on_missing": ("error", "init"),
+    "on_shape": ("error", "init", "overlap"),
+    "ema": ("ignore", "prefer", "require"),
+    "copy_value": ("initial", "current"),
+}
+
+
+class Target(NamedTuple):
+    """A variable of a model, as far as matching goes.
+
+    Attributes:
+        dtype: TensorFlow's dtype.
+        shape: Sizes of the dimensions; an open one is taken as a scalar's.
+        is_open: Whether the model leaves the shape open; it is not compared then.
+        trainable: Whether an optimizer changes it.
+        aliases: Other names that it goes by in checkpoints: the key of an object.
+        parts: The shapes of the parts of a partitioned variable, in order; `()` for any other.
+        role: What it is for, where that is known; by default its name tells.
+        is_local: Whether it belongs to a process, and no checkpoint has it.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    is_open: bool = False
+    trainable: bool = True
+    aliases: tuple[str, ...] = ()
+    parts: tuple[tuple[int, ...], ...] = ()
+    role: Role | None = None
+    is_local: bool = False
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What will become of a variable: a verdict in the making."""
+
+    action: Action
+    reason: str
+    stored: Variable | None = None
+    source: str | None = None
+    problem: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What was asked for, as `plan_restore` says."""
+
+    patterns: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rename: renaming.Renames = ()
+    reinit: tuple[str, ...] = ()
+    on_missing: OnMissing = "error"
+    on_shape: OnShape = "error"
+    cast: bool = False
+    ema: Ema = "ignore"
+    partition: bool = True
+    copy: Mapping[str, str] = field(default_factory=dict)
+    copy_value: CopyValue = "current"
+    offers: bool = True
+    """Whether hints may name the options of `ckpt restore`."""
+
+    def __post_init__(self) -> None:
+        for option, choices in CHOICES.items():
+            if getattr(self, option) not in choices:
+                expected = ", ".join(choices)
+                raise UsageError(f"{option}: expected one of {expected}, got {getattr(self, option)!r}")
+
+
+def verdicts_of(
+    fates: Mapping[str, Fate], targets: Mapping[str, Target], notes: Mapping[str, Iterable[str]]
+) -> list[Verdict]:
+    """Return the verdict on each variable.
+
+    Args:
+        fates: What becomes of each.
+        targets: The variables.
+        notes: For some, what an initial value is computed from.
+    """
+    verdicts = []
+    for name, fate in fates.items():
+        target = targets[name]
+        shape: tuple[int, ...] | None = target.shape
+        if target.is_open:
+            shape = None if fate.stored is None else fate.stored.shape
+        reason = fate.reason
+        if needed := list(notes.get(name, ())):
+            reason += f"; computed from {', '.join(needed)}"
+        verdicts.append(
+            Verdict(
+                name,
+                fate.action,
+                fate.source,
+                reason,
+                target.dtype.name,
+                shape,
+                problem=fate.problem,
+                hint=fate.hint,
+            )
+        )
+    return verdicts
