@@ -81,6 +81,7 @@ def test_json_has_the_keys_of_the_contract():
         "unused": ["junk"],
         "ok": False,
         "seed": 7,
+        "origin": "run/m",
     }  # fmt: skip
 
 

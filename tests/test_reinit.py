@@ -258,7 +258,7 @@ def test_a_dry_run_writes_nothing(ckpt, trained, tmp_path):
 def test_json_has_the_keys_of_the_contract(ckpt, trained, tmp_path):
     ran = ckpt("reinit", trained, "head/bias", "-o", tmp_path / "out", "--seed", 1, "--json")
     document = json.loads(ran.out)
-    assert list(document) == ["schema", "plan", "unused", "ok", "seed", "bytes", "output"]
+    assert {"schema", "plan", "unused", "ok", "seed", "bytes", "output"} <= document.keys()
     assert document["schema"] == "ckpt/reinit/1"
     total = sum(v.nbytes for v in open_checkpoint(trained).values())
     # the bias, its two slots and its average are new

@@ -11,11 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 from toolkit import names
 from toolkit.dtypes import as_dtype
-from toolkit.errors import PlanError, VariableNotFoundError
+from toolkit.errors import PlanError, UsageError, VariableNotFoundError
 from toolkit.names import printable
 
 _MAX_HINTS = 3
@@ -35,6 +35,20 @@ class Bytes(NamedTuple):
     linked: int
     copied: int
     written: int
+
+
+class FileState(NamedTuple):
+    """A file that a plan was made from, as it was then.
+
+    Attributes:
+        path: Its path.
+        nbytes: Its size.
+        mtime_ns: When it was last changed, in nanoseconds since 1970.
+    """
+
+    path: str
+    nbytes: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,25 @@ class Verdict:
                 document[key] = value
         return document
 
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Verdict:
+        """Return the verdict that `to_dict` made `document` of.
+
+        Raises:
+            UsageError: It is none.
+        """
+        try:
+            shape = document["shape"]
+            verdict = cls(**{**document, "shape": None if shape is None else tuple(map(int, shape))})
+            as_dtype(verdict.dtype)
+            if verdict.action not in get_args(Action) or not isinstance(verdict.name, str):
+                raise ValueError(verdict.action)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"not a verdict of a plan: {document!r}", hint="give what to_json wrote"
+            ) from error
+        return verdict
+
 
 class Plan:
     """Verdicts, in the order of the target's variables.
@@ -96,6 +129,9 @@ class Plan:
         origin: Path of the checkpoint that it is about, which tables need not repeat.
         unused: Names in the checkpoint that nothing takes.
         seed: What random values are drawn from, if any are.
+        files: The files that it was made from, as they were. It is carried out with none but these.
+        together: The copies that are initialized from one draw with what they copy; others take the
+            value that it has by then.
     """
 
     def __init__(
@@ -105,11 +141,15 @@ class Plan:
         origin: str | None = None,
         unused: Sequence[str] = (),
         seed: int | None = None,
+        files: Iterable[FileState] = (),
+        together: Iterable[str] = (),
     ) -> None:
         self.verdicts = tuple(verdicts)
         self.origin = origin
         self.unused = tuple(unused)
         self.seed = seed
+        self.files = tuple(files)
+        self.together = frozenset(together)
         self._by_name = {verdict.name: verdict for verdict in self.verdicts}
 
     @property
@@ -191,7 +231,7 @@ class Plan:
         return f"<{type(self).__name__}: {self.summary()}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as the commands' JSON has it: `plan`, `unused`, `ok`, and `seed` if any."""
+        """Return the plan as the commands' JSON has it: `plan`, `unused`, `ok`, and what else there is."""
         document: dict[str, Any] = {
             "plan": [verdict.to_dict() for verdict in self.verdicts],
             "unused": list(self.unused),
@@ -199,11 +239,41 @@ class Plan:
         }
         if self.seed is not None:
             document["seed"] = self.seed
+        if self.origin is not None:
+            document["origin"] = self.origin
+        if self.files:
+            document["files"] = [state._asdict() for state in self.files]
+        if self.together:
+            document["together"] = sorted(self.together)
         return document
 
     def to_json(self) -> str:
         """Return the plan as a JSON document."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Return the plan that `to_json`, or a command with `--json`, wrote: to be looked at and compared.
+
+        `toolkit.bind` gives it a model to be carried out on.
+
+        Raises:
+            UsageError: It is none.
+        """
+        try:
+            document = json.loads(text)
+            return Plan(
+                map(Verdict.from_dict, document["plan"]),
+                origin=document.get("origin"),
+                unused=document.get("unused", ()),
+                seed=document.get("seed"),
+                files=[FileState(**state) for state in document.get("files", ())],
+                together=document.get("together", ()),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"not a plan: {error}", hint="give what to_json wrote") from error
 
     def check(self) -> None:
         """Raise unless the plan can be carried out.

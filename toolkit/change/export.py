@@ -13,6 +13,7 @@ from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
 from toolkit.change.shards import check, write_shards
 from toolkit.change.sizes import parse_size
+from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
@@ -87,7 +88,8 @@ class ExportPlan(FilePlan):
             UsageError: `out` ends in nothing that is written, or an option is not for that format.
             PublishError: It exists, or the system refuses something.
             FormatError, ReadError: The checkpoint is damaged.
-            MismatchError: A value does not fit the dtype it is cast to, or reads back otherwise.
+            MismatchError: A value does not fit the dtype it is cast to, or reads back otherwise; or a source
+                has changed since the plan was made.
         """
         out = os.fspath(out)
         check_destination(
@@ -99,6 +101,7 @@ class ExportPlan(FilePlan):
             stats=stats,
         )
         refuse_source(out, self.sources)
+        refuse_changed(self.files)
         variables = self.watched(progress)
         attributes = _attributes(self.sources[0])
         if max_shard_size is not None:

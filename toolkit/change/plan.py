@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.change.results import Progress, watched
 from toolkit.change.sizes import parse_size
+from toolkit.change.unchanged import refuse_changed, states_of
 from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
 from toolkit.errors import PublishError
 from toolkit.formats.bundle import naming, sharding
@@ -36,7 +37,8 @@ class FilePlan(Plan):
         unused: Sequence[str] = (),
         seed: int | None = None,
     ) -> None:
-        super().__init__(verdicts, origin=sources[0].path, unused=unused, seed=seed)
+        files = dict.fromkeys(state for source in sources for state in states_of(source))
+        super().__init__(verdicts, origin=sources[0].path, unused=unused, seed=seed, files=files)
         self.results = dict(results)
         self.sources = tuple(sources)
 
@@ -89,11 +91,13 @@ class FilePlan(Plan):
 
         Raises:
             PlanError: It cannot be carried out; nothing was done.
+            MismatchError: A source has changed since the plan was made.
             PublishError: It exists, or the system refuses something.
             UsageError: `prefix` cannot be one.
             FormatError, ReadError: A source is damaged, or changed meanwhile.
         """
         self.check()
+        refuse_changed(self.files)
         prefix = os.fspath(prefix)
         refuse_source(prefix, self.sources)
         variables = self.watched(progress)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Expected = Mapping[str, tuple[DType, tuple[int, ...], int | None]]
 """Dtype, shape and, where it is known, CRC-32C of each variable's values, by name."""
@@ -59,3 +63,35 @@ def checksum_of(variable: Variable, *, verify: bool = True) -> int:
     for chunk in variable.chunks(verify=verify):
         running.update(chunk)
     return running.finish()
+
+
+def check_value(name: str, value: np.ndarray[Any, Any], stored: Variable) -> None:
+    """Raise unless `value`, an array, has the bits of a checkpoint's variable.
+
+    Raises:
+        MismatchError: It has not.
+        FormatError, ReadError: The checkpoint's cannot be read.
+    """
+    import numpy as np
+
+    expected = stored.crc32c if stored.crc32c is not None else checksum_of(stored)
+    value = np.asarray(value)
+    if stored.dtype.kind == "string":
+        from toolkit.formats.bundle import strings
+
+        parts = strings.encode(value.reshape(-1).tolist())
+        running: checksum.Running = strings.StringChecksum(value.size, sum(map(len, parts)))
+        for part in parts:
+            running.update(np.frombuffer(part, np.uint8))
+    else:
+        running = checksum.Running()
+        running.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    if (found := running.finish()) != expected:
+        raise MismatchError(
+            f"{name}: has other values than {stored.name} in the checkpoint: expected those with checksum "
+            f"{expected}, got {found}",
+            name=name,
+            expected=expected,
+            found=found,
+            hint="something else wrote to it meanwhile, or the memory is at fault",
+        )

@@ -20,6 +20,7 @@ from toolkit.change.export import PRODUCER
 from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.rules import Rules, Target
+from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
 from toolkit.graph.keras_loading import ask_keras
@@ -62,6 +63,7 @@ class WeightsPlan(FilePlan):
             MismatchError: Keras loads something else than was written.
         """
         self.check()
+        refuse_changed(self.files)
         out = os.fspath(out)
         refuse_source(out, self.sources)
         model = self._model

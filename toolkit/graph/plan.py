@@ -8,24 +8,28 @@ which adds nothing to the graph.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from toolkit import casting
+from toolkit.change.unchanged import refuse_changed, states_of
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import ModelError
+from toolkit.formats.read_back import check_value
 from toolkit.graph.failures import reason
-from toolkit.graph.saving import saver_of
+from toolkit.graph.saving import has_saver, saver_of
 from toolkit.graph.variables import (
     by_name,
     dependencies_of,
     dtype_of,
+    ensure_initialized_check,
     initial_value,
     initializers,
     load,
+    parts_of,
     read,
     uninitialized,
     whole,
@@ -60,12 +64,17 @@ class GraphPlan(Plan):
         unused: Sequence[str] = (),
         seed: int | None = None,
     ) -> None:
-        origin = None if checkpoint is None else checkpoint.path
-        super().__init__(verdicts, origin=origin, unused=unused, seed=seed)
+        super().__init__(
+            verdicts,
+            origin=None if checkpoint is None else checkpoint.path,
+            unused=unused,
+            seed=seed,
+            files=() if checkpoint is None else states_of(checkpoint),
+            together=together,
+        )
         self._variables = dict(variables)
         self._checkpoint = checkpoint
         self._stored = dict(stored or {})
-        self._together = frozenset(together)
 
     @property
     def bytes(self) -> Bytes:
@@ -90,19 +99,40 @@ class GraphPlan(Plan):
             if verdict.action == "restore"
         }
 
-    def apply(self, session: tf.compat.v1.Session) -> None:
+    @property
+    def init_fn(self) -> Callable[[Any, tf.compat.v1.Session], None]:
+        """What `Scaffold(init_op=tf.no_op(), init_fn=…)` takes: it carries the plan out.
+
+        Asking for it adds the Saver's ops to the graph, which must not be finalized yet; calling it none.
+        """
+        self.prepare()
+        return lambda scaffold, session: self.apply(session)
+
+    def prepare(self) -> None:
+        """Add to the graph what carrying the plan out needs, so that it can be finalized before."""
+        self._saver([v.name for v in self.verdicts if v.action == "restore"])
+        for variable in self._variables.values():
+            ensure_initialized_check(variable)
+
+    def apply(self, session: tf.compat.v1.Session, *, verify: bool = False) -> None:
         """Give every variable of the plan its value in `session`, then see that each has one.
+
+        Args:
+            session: Where.
+            verify: Then read every restored variable back, and compare its CRC-32C with the checkpoint's.
 
         Raises:
             PlanError: The plan cannot be carried out; nothing was done.
             FormatError, ReadError: The checkpoint is damaged.
-            MismatchError: A value does not fit the dtype that it is cast to.
+            MismatchError: The checkpoint has changed since the plan was made, a value does not fit the dtype
+                that it is cast to, or a variable has another value than the checkpoint.
             ModelError: An initializer fails, or a variable that another starts from has no value.
         """
         self.check()
+        refuse_changed(self.files)
         actions = {verdict.name: verdict.action for verdict in self.verdicts}
         copies = {v.name: str(v.source) for v in self.verdicts if v.action == "copy"}
-        together = {new: old for new, old in copies.items() if new in self._together}
+        together = {new: old for new, old in copies.items() if new in self.together}
         self._refuse_initialized(session, set(together.values()))
         waves = self.waves()
         self._initialize_tables(session)
@@ -121,6 +151,10 @@ class GraphPlan(Plan):
         missing = uninitialized(session, self._variables)
         if missing:
             raise ModelError(f"left without a value: {', '.join(missing[:5])}")
+        if verify:
+            for name, action in actions.items():
+                if action == "restore":
+                    check_value(name, read(session, self._variables[name]), self._stored[name])
 
     def waves(self) -> list[list[str]]:
         """Return the variables that are not restored in the order in which they get their values.
@@ -216,16 +250,14 @@ class GraphPlan(Plan):
         """Restore variables through the Saver; where that is not possible, from our own reading."""
         if not names:
             return
-        assert self._checkpoint is not None
-        path = self._checkpoint.path
-        is_savers = self._checkpoint.format == "tensorflow-v2" and not set(path) & set(_GLOB)
-        if session.graph.finalized or not is_savers:  # the Saver adds ops, and expands globs
+        saver = self._saver(names)
+        if saver is None:
             for name in names:
                 load(session, self._variables[name], self._stored[name].load())
             return
-        keys = {self._stored[name].name: self._variables[name] for name in names}
+        assert self._checkpoint is not None
         try:
-            saver_of(session.graph, keys).restore(session, path)
+            saver.restore(session, self._checkpoint.path)
         except tf.errors.OpError as error:
             for name in names:  # our own reading says what is wrong, and where
                 for _ in self._stored[name].chunks():
@@ -234,6 +266,18 @@ class GraphPlan(Plan):
                 f"the model's variables cannot be restored: {reason(error)}",
                 hint="the checkpoint itself is sound: see where the model places its variables",
             ) from error
+
+    def _saver(self, names: list[str]) -> tf.compat.v1.train.Saver | None:
+        """Return the Saver that restores `names`; `None` where it cannot: it adds ops, and expands globs."""
+        if not names or self._checkpoint is None or self._checkpoint.format != "tensorflow-v2":
+            return None
+        if set(self._checkpoint.path) & set(_GLOB):
+            return None
+        keys = {self._stored[name].name: self._variables[name] for name in names}
+        graph = parts_of(next(iter(keys.values())))[0].graph
+        if len(keys) < len(names) or (graph.finalized and not has_saver(keys)):
+            return None
+        return saver_of(graph, keys)
 
     def _read(self, session: tf.compat.v1.Session, name: str) -> Any:
         """Return the current value of the variable `name`, of the plan or of the graph around it."""

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from toolkit.change.matching import Matching
 from toolkit.change.rules import CopyValue, Ema, OnMissing, OnShape, Rules, Target, verdicts_of
+from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint
-from toolkit.errors import ModelError
+from toolkit.errors import MismatchError, ModelError, UsageError
 from toolkit.formats.opening import as_checkpoint
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.variables import (
@@ -23,6 +24,7 @@ from toolkit.graph.variables import (
     parts_of,
     shape_of,
 )
+from toolkit.plan import Plan
 from toolkit.renaming import Renames
 from toolkit.selection import listed
 
@@ -107,6 +109,63 @@ def plan_restore(
         together=rules.copy if copy_value == "initial" else (),
         unused=[name for name in checkpoint.variables() if name not in taken],
     )
+
+
+def bind(plan: Plan, target: tf.Graph | Iterable[Any] | None = None) -> GraphPlan:
+    """Return a plan that was written down, as one that can be carried out on a model.
+
+    Args:
+        plan: What `Plan.from_json` gave, from the files as they still are.
+        target: The variables, or the graph whose variables are meant; by default the default graph's.
+
+    Raises:
+        MismatchError: The model has not the plan's variables, or others; or a file has changed since.
+        FormatError, ReadError: The checkpoint cannot be read.
+        UsageError: A verdict's source is none of the checkpoint's variables.
+    """
+    refuse_changed(plan.files)
+    variables = _variables_of(target)
+    expected = {v.name: (v.dtype, v.shape) for v in plan.verdicts}
+    found = {name: (dtype_of(v).name, shape_of(v)) for name, v in variables.items()}
+    for name in [*expected, *found]:
+        ours, theirs = expected.get(name), found.get(name)
+        if ours is None or theirs is None or not _agree(ours, theirs):
+            raise MismatchError(
+                f"{name}: {_described(ours)} in the plan, {_described(theirs)} in the model",
+                name=name,
+                expected=ours,
+                found=theirs,
+                hint="make the plan again, for this model",
+            )
+    checkpoint = None if plan.origin is None else as_checkpoint(plan.origin)
+    stored = {}
+    for verdict in plan.verdicts:
+        if verdict.action in ("restore", "cast", "overlap"):
+            source = (verdict.source or "").removeprefix(f"{plan.origin}::")
+            variable = None if checkpoint is None else checkpoint.find(source)
+            if variable is None:
+                raise UsageError(
+                    f"{verdict.name}: {verdict.source} is no variable", hint="make the plan again"
+                )
+            stored[verdict.name] = variable
+    return GraphPlan(
+        plan.verdicts,
+        variables,
+        checkpoint=checkpoint,
+        stored=stored,
+        together=plan.together,
+        unused=plan.unused,
+        seed=plan.seed,
+    )
+
+
+def _agree(ours: tuple[str, tuple[int, ...] | None], theirs: tuple[str, tuple[int, ...] | None]) -> bool:
+    """Return whether two dtypes and shapes are one; an open shape takes any."""
+    return ours[0] == theirs[0] and (None in (ours[1], theirs[1]) or ours[1] == theirs[1])
+
+
+def _described(found: tuple[str, tuple[int, ...] | None] | None) -> str:
+    return "missing" if found is None else f"{found[0]} {'of any shape' if found[1] is None else found[1]}"
 
 
 def _target(variable: Any, *, is_local: bool) -> Target:

@@ -84,11 +84,7 @@ def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Sav
     Raises:
         ModelError: There is none yet, and the graph is finalized.
     """
-    keeper = parts_of(next(iter(keys.values())))[
-        0
-    ]  # a variable lives as long as its graph, which takes no attributes
-    savers: dict[Any, tf.compat.v1.train.Saver] = vars(keeper).setdefault("_checkpoint_toolkit_savers", {})
-    known = tuple((key, part.op.name) for key, variable in keys.items() for part in parts_of(variable))
+    savers, known = _savers(keys)
     if known not in savers:
         if graph.finalized:
             raise ModelError(
@@ -99,6 +95,20 @@ def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Sav
             savable = {k: v.parts if isinstance(v, Partitioned) else v for k, v in keys.items()}
             savers[known] = tf.compat.v1.train.Saver(savable, max_to_keep=0)
     return savers[known]
+
+
+def has_saver(keys: Mapping[str, Any]) -> bool:
+    """Return whether `saver_of` has the Saver of these variables already."""
+    savers, known = _savers(keys)
+    return known in savers
+
+
+def _savers(keys: Mapping[str, Any]) -> tuple[dict[Any, tf.compat.v1.train.Saver], Any]:
+    """Return the Savers that there are, and by what that of `keys` is known among them."""
+    # a variable lives as long as its graph, which takes no attributes
+    keeper = parts_of(next(iter(keys.values())))[0]
+    savers = vars(keeper).setdefault("_checkpoint_toolkit_savers", {})
+    return savers, tuple((key, part.op.name) for key, variable in keys.items() for part in parts_of(variable))
 
 
 def session_shape(session: tf.compat.v1.Session, variable: object) -> tuple[int, ...]:

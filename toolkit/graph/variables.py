@@ -198,6 +198,12 @@ def uninitialized(session: tf.compat.v1.Session, variables: Mapping[str, Any]) -
     return list(dict.fromkeys(missing))
 
 
+def ensure_initialized_check(variable: Any) -> None:
+    """Let the graph have what tells whether a variable has a value."""
+    for part in parts_of(variable):
+        _initialized_check(part.graph, part)
+
+
 def _initialized_check(graph: tf.Graph, variable: Any) -> Any | None:
     """Return the tensor that tells whether `variable` has a value; `None` if there cannot be one."""
     check = getattr(variable, "_is_initialized_op", None)
