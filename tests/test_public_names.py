@@ -18,11 +18,11 @@ HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 
 EVERY_NAME = {
     "Checkpoint", "CheckpointError", "ChecksumError", "Exported", "FormatError", "GraphVariable",
-    "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "Summary",
+    "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "RestoreHook",
+    "Summary",
     "TruncatedError", "UnsupportedError", "UsageError", "Variable", "VariableNotFoundError", "Verdict",
-    "__version__", "export", "import_checkpoint", "initialize", "inspect", "list_variables", "open_checkpoint", "plan_export",
-    "plan_import",
-    "plan_initialize", "plan_reinit", "plan_restore", "save",
+    "__version__", "bind", "export", "import_checkpoint", "initialize", "inspect", "list_variables",
+    "open_checkpoint", "plan_export", "plan_import", "plan_initialize", "plan_reinit", "plan_restore", "save",
 }  # fmt: skip
 
 
