@@ -34,6 +34,10 @@ def restore(
         typer.Option(help="What to do where shapes differ; overlap copies the common part."),
     ] = "error",
     cast: Annotated[bool, typer.Option("--cast", help="Convert where dtypes differ.")] = False,
+    ema: Annotated[
+        Literal["prefer", "require", "ignore"],
+        typer.Option(help="Take moving averages in place of the variables that they are of."),
+    ] = "ignore",
     seed: options.Seed = None,
     force: options.Force = False,
     no_sync: options.NoSync = False,
@@ -57,6 +61,7 @@ def restore(
         destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
         stack.enter_context(graphs.tensorflow())
         from toolkit.graph.model_function import build
+        from toolkit.graph.plan import GraphPlan
         from toolkit.graph.restore import plan_restore
         from toolkit.graph.saving import save
 
@@ -71,7 +76,9 @@ def restore(
             on_missing=on_missing,
             on_shape=on_shape,
             cast=cast,
+            ema=ema,
         )
+        assert isinstance(plan, GraphPlan)
         if seed is not None or any(v.action in ("initialize", "overlap") for v in plan.verdicts):
             plan.seed = drawn
         if destination and plan.ok:

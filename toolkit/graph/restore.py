@@ -14,7 +14,9 @@ from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import MismatchError, ModelError, UsageError
 from toolkit.formats.opening import as_checkpoint
+from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
+from toolkit.graph.restore_objects import is_alive, plan_objects
 from toolkit.graph.variables import (
     Partitioned,
     all_variables,
@@ -31,7 +33,7 @@ from toolkit.selection import listed
 
 def plan_restore(
     checkpoint: Checkpoint | str | os.PathLike[str],
-    target: tf.Graph | Iterable[Any] | None = None,
+    target: Any = None,
     patterns: str | Iterable[str] = (),
     *,
     exclude: str | Iterable[str] = (),
@@ -44,19 +46,23 @@ def plan_restore(
     partition: bool = True,
     copy: Mapping[str, str] | None = None,
     copy_value: CopyValue = "current",
-) -> GraphPlan:
-    """Plan which variables of a graph are restored from `checkpoint`, and what becomes of the others.
+    seed: int | None = None,
+) -> GraphPlan | ObjectPlan:
+    """Plan which variables of a model are restored from `checkpoint`, and what becomes of the others.
 
     Args:
         checkpoint: Where values come from: open, or its path.
-        target: The variables, or the graph whose variables are meant; by default the default graph's.
+        target: A graph, or variables of one; by default the default graph. Or what lives: a Keras model,
+            whose weights go by their `path`; a `tf.Module` or a `tf.train.Checkpoint`, whose variables go
+            by the names that they would have in a graph, or where they stand among the objects.
         patterns: Which variables of the target to restore; by default all. The others are
-            initialized.
+            initialized; those of what lives keep the values that they have.
         exclude: Which of them not to restore.
         rename: `{OLD: NEW}`, or `OLD=NEW` strings: OLD is the checkpoint's name, scope or `re:…`,
             NEW the target's. Or a function from the checkpoint's names to the target's.
         reinit: Which variables to initialize though the checkpoint has them. Their slots and moving
-            averages start anew with them.
+            averages start anew with them. Those of a graph have initializers of their own; of what lives,
+            they are drawn by role: kernels with glorot_uniform, biases zeros, and so on.
         on_missing: What to do about a variable that the checkpoint lacks: `error` or `init`.
         on_shape: What to do where shapes differ: `error`, `init`, or `overlap`, which copies what the
             two have in common over fresh values.
@@ -68,9 +74,11 @@ def plan_restore(
         copy: For some variables of the target, which other one of it they start as a copy of.
         copy_value: The `current` value of that one, as the plan leaves it, or its `initial` one, from one
             draw.
+        seed: For values that are drawn for what lives. A graph has seeds of its own.
 
     Returns:
-        The plan. `plan.ok` says whether it can be carried out, `plan.apply(session)` does it.
+        The plan. `plan.ok` says whether it can be carried out, `plan.apply(session)` does it; of what lives
+        `plan.apply()`.
 
     Raises:
         VariableNotFoundError: A pattern, an OLD, or a variable to copy matches nothing.
@@ -93,6 +101,10 @@ def plan_restore(
         copy_value,
     )
     checkpoint = as_checkpoint(checkpoint)
+    if is_alive(target):
+        return plan_objects(checkpoint, target, rules, seed)
+    if seed is not None:
+        raise UsageError("seed: a graph has its own", hint="tf.compat.v1.set_random_seed before building it")
     variables = _variables_of(target)
     graph = parts_of(next(iter(variables.values())))[0].graph
     local = by_name(graph.get_collection(tf.compat.v1.GraphKeys.LOCAL_VARIABLES)).keys()

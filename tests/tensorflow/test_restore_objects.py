@@ -1,0 +1,234 @@
+"""Plans over what lives: Keras models, `tf.Module`, `tf.train.Checkpoint`."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.conftest import write_bundle
+from tests.tensorflow import tf
+from tests.tensorflow.conftest import save
+from toolkit import (
+    MismatchError,
+    ModelError,
+    PlanError,
+    UsageError,
+    open_checkpoint,
+    plan_export,
+    plan_restore,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+v1 = tf.compat.v1
+layers = tf.keras.layers
+
+
+def network(name="net", hidden=3, units=2):
+    tf.keras.backend.clear_session()
+    return tf.keras.Sequential(
+        [tf.keras.Input((4,)), layers.Dense(hidden, name="dense"), layers.Dense(units, name="head")],
+        name=name,
+    )
+
+
+def trained(model, steps=2):
+    model.compile(tf.keras.optimizers.Adam(0.1), "mse")
+    x = np.random.default_rng(1).normal(size=(8, 4)).astype("f")
+    model.fit(x, np.ones((8, model.output_shape[-1])), epochs=steps, verbose=0, shuffle=False)
+    return model
+
+
+def bits(variables):
+    return [variable.numpy().tobytes() for variable in variables]
+
+
+class Module(tf.Module):
+    def __init__(self, value=0.0):
+        self.w = tf.Variable(tf.fill([2, 3], value), name="w")
+        self.inner = tf.Module()
+        self.inner.b = tf.Variable([value], name="b")
+
+
+class TestKeras:
+    @pytest.fixture
+    def saved(self, tmp_path):
+        model = trained(network())
+        return model, tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(tmp_path / "m"))
+
+    def test_a_model_is_restored_by_the_paths_of_its_weights(self, saved):
+        model, path = saved
+        other = network()
+        plan = plan_restore(path, other)
+        assert [verdict.name for verdict in plan.verdicts] == [weight.path for weight in other.weights]
+        plan.apply(verify=True)
+        assert bits(other.weights) == bits(model.weights)
+
+    def test_from_a_tf1_checkpoint(self, tmp_path):
+        values = save(tmp_path / "old", lambda: [
+            v1.get_variable("fc/weights", [4, 3]), v1.get_variable("fc/biases", [3]),
+            v1.get_variable("logits/weights", [3, 2]), v1.get_variable("logits/biases", [2]),
+        ])  # fmt: skip
+        model = network()
+        rename = ["fc=net/dense", "logits=net/head", r"re:/weights$=/kernel", r"re:/biases$=/bias"]
+        plan_restore(tmp_path / "old", model, rename=rename).apply(verify=True)
+        assert bits(model.weights) == [value.tobytes() for value in values.values()]
+
+    @pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5"])
+    def test_from_keras_own_files(self, saved, tmp_path, ending):
+        model, _ = saved
+        path = str(tmp_path / f"k{ending}")
+        (model.save_weights if ending == ".weights.h5" else model.save)(path)
+        other = network("other")
+        before = bits(other.weights)
+        plan = plan_restore(path, other)
+        assert bits(other.weights) == before  # a plan changes nothing
+        plan.apply(verify=True)
+        assert bits(other.weights) == bits(model.weights)
+
+    def test_a_new_head_keeps_what_it_was_built_with(self, saved):
+        model, path = saved
+        other = network(units=5)
+        head = bits(other.layers[-1].weights)
+        plan = plan_restore(path, other, on_shape="init")
+        assert (plan["net/head/kernel"].action, plan["net/dense/kernel"].action) == ("keep", "restore")
+        assert plan["net/head/kernel"].reason.endswith("keeps the value that it was built with")
+        plan.apply()
+        assert bits(other.layers[-1].weights) == head
+        assert bits(other.layers[0].weights) == bits(model.layers[0].weights)
+
+    def test_overlap_keeps_the_rest(self, saved):
+        model, path = saved
+        other = network(units=5)
+        before = other.layers[-1].kernel.numpy()
+        plan_restore(path, other, on_shape="overlap").apply()
+        after = other.layers[-1].kernel.numpy()
+        assert after[:, :2].tobytes() == model.layers[-1].kernel.numpy().tobytes()
+        assert after[:, 2:].tobytes() == before[:, 2:].tobytes()
+
+    def test_reinit_draws_anew_by_role_with_the_optimizers_state(self, saved):
+        model, path = saved
+        target = trained(network())
+        root = tf.train.Checkpoint(model=target, optimizer=target.optimizer)
+        plan = plan_restore(path, root, reinit=["net/head"], seed=3)
+        assert plan.seed == 3
+        assert plan["net/head/kernel"].initializer == "glorot_uniform"
+        plan.apply(verify=True)
+        kernel = target.layers[-1].kernel.numpy()
+        limit = (6 / (3 + 2)) ** 0.5  # glorot_uniform's, of 3 inputs and 2 outputs
+        assert 0 < np.abs(kernel).max() <= limit
+        assert kernel.tobytes() != model.layers[-1].kernel.numpy().tobytes()
+        for mine, theirs in zip(target.optimizer.variables, model.optimizer.variables, strict=True):
+            if "head" in mine.path:
+                assert not mine.numpy().any()
+            else:
+                assert mine.numpy().tobytes() == theirs.numpy().tobytes()
+        plan_restore(path, root, reinit=["net/head"], seed=3).apply()
+        assert target.layers[-1].kernel.numpy().tobytes() == kernel.tobytes()
+
+    def test_training_goes_on_to_the_same_bits(self, saved, tmp_path):
+        model, path = saved
+        other = trained(network(), steps=1)
+        plan_restore(path, tf.train.Checkpoint(model=other, optimizer=other.optimizer)).apply(verify=True)
+        x = np.random.default_rng(2).normal(size=(8, 4)).astype("f")
+        for each in (model, other):
+            each.fit(x, np.ones((8, 2)), epochs=3, verbose=0, shuffle=False)
+        assert bits(other.weights) == bits(model.weights)
+        assert bits(other.optimizer.variables) == bits(model.optimizer.variables)
+
+    def test_what_is_missing_is_said_with_what_to_type(self, saved):
+        _, path = saved
+        plan = plan_restore(path, network("student"))
+        assert not plan.ok
+        assert plan["student/dense/kernel"].hint.startswith("--rename net=student finds it")
+        model = network("student")
+        with pytest.raises(PlanError):
+            plan.apply()
+        plan_restore(path, model, rename={"net": "student"}).apply(verify=True)
+
+    def test_a_model_that_is_not_built_is_refused(self, saved):
+        with pytest.raises(ModelError, match="has no variables"):
+            plan_restore(saved[1], tf.keras.Sequential([layers.Dense(2)]))
+
+    def test_layers_that_tensorflow_does_not_keep_are_restored_too(self, tmp_path):
+        class Stack(tf.keras.Model):
+            def __init__(self):
+                super().__init__(name="stack")
+                self.all = [layers.Dense(4, name="a"), layers.Dense(4, name="b")]
+
+            def call(self, x):
+                return self.all[1](self.all[0](x))
+
+        model = Stack()
+        model(np.ones((1, 4), "f"))
+        np.savez(
+            tmp_path / "x.npz", **{weight.path: np.full(weight.shape, 3, "f") for weight in model.weights}
+        )
+        plan_restore(tmp_path / "x.npz", model).apply(verify=True)
+        assert {float(weight.numpy().flat[0]) for weight in model.weights} == {3.0}
+
+
+class TestModules:
+    def test_of_the_same_objects_by_their_keys(self, tmp_path):
+        path = tf.train.Checkpoint(Module(5.0)).write(str(tmp_path / "m"))
+        module = Module()
+        plan_restore(path, module).apply(verify=True)
+        assert module.w.numpy().tolist() == [[5] * 3] * 2
+        assert module.inner.b.numpy().tolist() == [5]
+
+    def test_a_part_of_a_checkpoint_is_found_by_a_rename(self, tmp_path):
+        path = tf.train.Checkpoint(net=Module(5.0), other=Module(6.0)).write(str(tmp_path / "m"))
+        module = Module()
+        plan_restore(path, module, rename={"net/w": "w", "net/inner/b": "b"}).apply()
+        assert module.w.numpy().tolist() == [[5] * 3] * 2
+
+    def test_casts_and_copies(self, tmp_path):
+        write_bundle(tmp_path / "m", {"w": np.ones((2, 3)), "b": np.array([2.0], "f")})
+        module = Module()
+        module.c = tf.Variable([0.0], name="c")
+        plan_restore(tmp_path / "m", module, cast=True, copy={"c": "b"}).apply(verify=True)
+        assert module.w.numpy().tolist() == [[1] * 3] * 2
+        assert module.c.numpy().tolist() == [2]
+
+    def test_initial_values_are_past(self, tmp_path):
+        write_bundle(tmp_path / "m", {"w": np.ones((2, 3), "f"), "b": np.ones(1, "f")})
+        with pytest.raises(UsageError, match="have had their initial values"):
+            plan_restore(tmp_path / "m", Module(), copy={"b": "b"}, copy_value="initial")
+
+    def test_a_changed_file_is_refused(self, tmp_path):
+        prefix = write_bundle(tmp_path / "m", {"w": np.ones((2, 3), "f"), "b": np.ones(1, "f")})
+        plan = plan_restore(prefix, Module())
+        os.utime(prefix + ".index", ns=(0, 0))
+        with pytest.raises(MismatchError, match="changed since the plan was made"):
+            plan.apply()
+
+    def test_lists_and_dicts_have_tensorflows_keys(self, tmp_path):
+        def build(value):
+            return tf.train.Checkpoint(
+                module=Module(value), parts=[tf.Variable(value), {"a/b.c": tf.Variable(value)}]
+            )
+
+        path = build(4.0).write(str(tmp_path / "m"))
+        root = build(0.0)
+        plan_restore(path, root).apply(verify=True)
+        assert root.parts[1]["a/b.c"].numpy() == 4
+        with open_checkpoint(path) as checkpoint:
+            assert len(plan_restore(path, root)) == len(checkpoint) - 1  # but the graph
+
+    def test_back_to_a_graph(self, tmp_path):
+        path = tf.train.Checkpoint(network()).write(str(tmp_path / "m"))
+        plan_export(path, to_tf1=True).write(tmp_path / "old")
+        with tf.Graph().as_default(), v1.Session() as session:
+            kernel = v1.get_variable("net/dense/kernel", [4, 3])
+            plan_restore(path).apply(session)
+            values = session.run(kernel)
+        with open_checkpoint(tmp_path / "old") as checkpoint:
+            assert values.tobytes() == checkpoint["net/dense/kernel"].read().tobytes()
+
+
+def test_a_graph_has_its_own_seed(graph, tmp_path):
+    write_bundle(tmp_path / "m", {"w": np.ones(2, "f")})
+    v1.get_variable("w", [2])
+    with pytest.raises(UsageError, match="seed: a graph has its own"):
+        plan_restore(tmp_path / "m", seed=3)

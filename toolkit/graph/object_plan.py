@@ -1,0 +1,104 @@
+"""A plan over variables that live: of a Keras model, a `tf.Module`, a `tf.train.Checkpoint`.
+
+They have values since they were made, so that what is not restored keeps its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit import casting, initializers
+from toolkit.change.unchanged import refuse_changed, states_of
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.dtypes import as_dtype
+from toolkit.formats.read_back import check_value
+from toolkit.plan import Plan, Verdict
+
+_SEED_BITS = 31
+
+
+class ObjectPlan(Plan):
+    """A plan over variables that live.
+
+    Args:
+        verdicts: What to do with each. One that is to be initialized has its initializer.
+        variables: TensorFlow's or Keras's variables, by name.
+        checkpoint: Where values are restored from.
+        stored: The checkpoint's variable that each restored one comes from, by the model's name.
+        unused: Names in the checkpoint that nothing takes.
+        seed: For the values that are drawn; without one, one is drawn if there are such.
+    """
+
+    def __init__(
+        self,
+        verdicts: Iterable[Verdict],
+        variables: Mapping[str, Any],
+        *,
+        checkpoint: Checkpoint,
+        stored: Mapping[str, Variable],
+        unused: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> None:
+        verdicts = list(verdicts)
+        specs = (initializers.parse(v.initializer) for v in verdicts if v.initializer)
+        if seed is None and any(initializers.is_random(spec) for spec in specs):
+            seed = secrets.randbits(_SEED_BITS)
+        super().__init__(
+            verdicts, origin=checkpoint.path, unused=unused, seed=seed, files=states_of(checkpoint)
+        )
+        self._variables = dict(variables)
+        self._stored = dict(stored)
+
+    def apply(self, *, verify: bool = False) -> None:
+        """Give every variable of the plan its value.
+
+        Args:
+            verify: Then read every restored variable back, and compare its CRC-32C with the checkpoint's.
+
+        Raises:
+            PlanError: The plan cannot be carried out; nothing was done.
+            FormatError, ReadError: The checkpoint is damaged. What was restored before stays so.
+            MismatchError: The checkpoint has changed since the plan was made, a value does not fit the dtype
+                that it is cast to, or a variable has another value than the checkpoint.
+        """
+        self.check()
+        refuse_changed(self.files)
+        copies = {}
+        for verdict in self.verdicts:
+            if verdict.action == "copy":
+                copies[verdict.name] = str(verdict.source)
+            elif verdict.action != "keep":
+                self._variables[verdict.name].assign(self._value(verdict))
+        for name, source in copies.items():
+            origin = source
+            while origin in copies and origin != name:
+                origin = copies[origin]
+            self._variables[name].assign(self._variables[origin])
+        if verify:
+            for verdict in self.verdicts:
+                if verdict.action == "restore":
+                    value = self._variables[verdict.name].numpy()
+                    check_value(verdict.name, value, self._stored[verdict.name])
+
+    def _value(self, verdict: Verdict) -> np.ndarray[Any, Any]:
+        """Return what a variable is given."""
+        dtype = as_dtype(verdict.dtype)
+        if verdict.action == "initialize":
+            spec = initializers.parse(verdict.initializer or "zeros")
+            return initializers.values(
+                spec, verdict.shape or (), dtype, seed=self.seed or 0, name=verdict.name
+            )
+        stored = self._stored[verdict.name]
+        values = stored.load()
+        if stored.dtype is not dtype:
+            values = casting.cast(values, dtype, verdict.name)
+        if verdict.action == "overlap":
+            whole = np.array(self._variables[verdict.name].numpy())
+            common = tuple(slice(min(sizes)) for sizes in zip(whole.shape, values.shape, strict=True))
+            whole[common] = values[common]
+            return whole
+        return values
