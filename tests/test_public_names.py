@@ -17,8 +17,8 @@ from toolkit import errors
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 
 EVERY_NAME = {
-    "Checkpoint", "CheckpointError", "ChecksumError", "Exported", "FormatError", "GraphVariable",
-    "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "RestoreHook",
+    "Checkpoint", "CheckpointError", "CheckpointKeeper", "ChecksumError", "Exported", "FormatError", "GraphVariable",
+    "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "RestoreHook", "Restored",
     "Summary",
     "TruncatedError", "UnsupportedError", "UsageError", "Variable", "VariableNotFoundError", "Verdict",
     "__version__", "bind", "export", "import_checkpoint", "initialize", "inspect", "list_variables",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from toolkit.graph.hooks import RestoreHook as RestoreHook
     from toolkit.graph.initialize import initialize as initialize
     from toolkit.graph.initialize import plan_initialize as plan_initialize
+    from toolkit.graph.keeper import CheckpointKeeper as CheckpointKeeper
+    from toolkit.graph.keeper import Restored as Restored
     from toolkit.graph.restore import bind as bind
     from toolkit.graph.restore import plan_restore as plan_restore
     from toolkit.graph.saving import save as save
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Checkpoint": "toolkit.checkpoint",
     "CheckpointError": "toolkit.errors",
+    "CheckpointKeeper": "toolkit.graph.keeper",
     "ChecksumError": "toolkit.errors",
     "Exported": "toolkit.change.export",
     "FormatError": "toolkit.errors",
@@ -59,6 +62,7 @@ _HOMES = {
     "PublishError": "toolkit.errors",
     "ReadError": "toolkit.errors",
     "RestoreHook": "toolkit.graph.hooks",
+    "Restored": "toolkit.graph.keeper",
     "Summary": "toolkit.look.inspect",
     "TruncatedError": "toolkit.errors",
     "UnsupportedError": "toolkit.errors",

@@ -12,6 +12,7 @@ Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from toolkit.errors import FormatError
@@ -66,3 +67,21 @@ def read_state(directory: str) -> State | None:
             hint="give the prefix of a checkpoint beside it",
         )
     return State(message.model_checkpoint_path, tuple(message.all_model_checkpoint_paths))
+
+
+def state_text(latest: str, all_paths: Sequence[str], timestamps: Sequence[float]) -> str:
+    """Return the text of a state file.
+
+    Args:
+        latest: The newest checkpoint's path, relative to the directory of the file.
+        all_paths: All that are kept, oldest first.
+        timestamps: When each of these was saved, in seconds since 1970.
+    """
+    from google.protobuf import text_format
+
+    message = message_class("CheckpointState")(
+        model_checkpoint_path=latest,
+        all_model_checkpoint_paths=all_paths,
+        all_model_checkpoint_timestamps=timestamps,
+    )
+    return str(text_format.MessageToString(message))

@@ -1,0 +1,283 @@
+"""Saves that can be relied on: what is kept, what is left after an end at any moment, what is restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import contents, names_in
+from tests.tensorflow import tf
+from toolkit import CheckpointKeeper, FormatError, PlanError, PublishError, UsageError, open_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+v1 = tf.compat.v1
+
+
+@pytest.fixture
+def model(session):
+    """A variable whose value is set to the step, in a session."""
+    variable = v1.get_variable("w", [4], initializer=v1.zeros_initializer(), use_resource=True)
+    given = v1.placeholder(tf.float32)
+    assign = variable.assign(given * tf.ones([4]))
+
+    def set_to(value):
+        session.run(assign, {given: value})
+
+    set_to(0)
+    return variable, set_to
+
+
+def steps(directory):
+    return sorted(
+        int(name.split("-")[1].split(".")[0]) for name in names_in(directory) if name.endswith(".index")
+    )
+
+
+def test_what_is_kept_is_remembered_over_restarts(session, model, tmp_path):
+    _, set_to = model
+    for step, metric in zip(range(1, 9), [0.1, 0.9, 0.2, 0.3, 0.8, 0.1, 0.2, 0.3], strict=True):
+        keeper = CheckpointKeeper(tmp_path, keep=2, keep_every=4, keep_best=2)  # a new process each time
+        set_to(step)
+        assert keeper.save(session, step, metric=metric) == f"{tmp_path}/model.ckpt-{step}"
+    assert steps(tmp_path) == [2, 4, 5, 7, 8]
+    assert [save.step for save in keeper.saves] == [2, 4, 5, 7, 8]
+    assert keeper.best == f"{tmp_path}/model.ckpt-2"
+    assert tf.train.latest_checkpoint(str(tmp_path)) == f"{tmp_path}/model.ckpt-8"
+    state = tf.train.get_checkpoint_state(str(tmp_path))
+    assert [os.path.basename(path) for path in state.all_model_checkpoint_paths] == [
+        f"model.ckpt-{step}" for step in (2, 4, 5, 7, 8)
+    ]
+    assert "/" not in (tmp_path / "checkpoint").read_text()  # paths are relative
+    assert {name for name in names_in(tmp_path) if not name.startswith("model.ckpt-")} == {
+        "checkpoint", "checkpoint.keeper.json",
+    }  # fmt: skip
+
+
+def test_the_newest_is_restored(session, model, tmp_path):
+    variable, set_to = model
+    keeper = CheckpointKeeper(tmp_path)
+    assert keeper.restore(session) is None
+    for step in (1, 2):
+        set_to(step)
+        keeper.save(session, step)
+    set_to(9)
+    restored = CheckpointKeeper(tmp_path).restore(session)
+    assert (restored.path, restored.step, restored.skipped) == (f"{tmp_path}/model.ckpt-2", 2, ())
+    assert restored.plan["w"].action == "restore"
+    assert session.run(variable).tolist() == [2] * 4
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "index"])
+def test_broken_ones_are_skipped_and_named(session, model, tmp_path, damage):
+    variable, set_to = model
+    keeper = CheckpointKeeper(tmp_path)
+    for step in (1, 2, 3):
+        set_to(step)
+        keeper.save(session, step)
+    data = tmp_path / "model.ckpt-3.data-00000-of-00001"
+    if damage == "flip":
+        data.write_bytes(b"\1" + data.read_bytes()[1:])
+    elif damage == "cut":
+        data.write_bytes(data.read_bytes()[:-1])
+    elif damage == "remove":
+        data.unlink()
+    else:
+        (tmp_path / "model.ckpt-3.index").write_bytes(b"")
+    restored = keeper.restore(session)
+    assert restored.step == 2
+    assert "model.ckpt-3" in restored.skipped[0].message
+    assert session.run(variable).tolist() == [2] * 4
+
+
+def test_if_all_are_broken_that_is_an_error(session, model, tmp_path):
+    keeper = CheckpointKeeper(tmp_path)
+    keeper.save(session, 1)
+    (tmp_path / "model.ckpt-1.index").write_bytes(b"")
+    with pytest.raises(FormatError, match="every save is broken; the newest"):
+        keeper.restore(session)
+
+
+def test_a_save_that_does_not_fit_the_model_is_not_skipped(session, model, tmp_path):
+    keeper = CheckpointKeeper(tmp_path)
+    keeper.save(session, 1)
+    with tf.Graph().as_default(), v1.Session() as other:
+        v1.get_variable("other", [2])
+        with pytest.raises(PlanError):
+            keeper.restore(other)
+
+
+def test_the_same_step_is_replaced(session, model, tmp_path):
+    variable, set_to = model
+    keeper = CheckpointKeeper(tmp_path)
+    for value in (1, 2):
+        set_to(value)
+        keeper.save(session, 7)
+    assert steps(tmp_path) == [7]
+    keeper.restore(session)
+    assert session.run(variable).tolist() == [2] * 4
+
+
+def test_what_others_saved_stays(session, model, tmp_path):
+    v1.train.Saver().save(session, str(tmp_path / "other"), global_step=5, write_meta_graph=False)
+    before = contents(tmp_path)
+    keeper = CheckpointKeeper(tmp_path, keep=1)
+    for step in (1, 2, 3):
+        keeper.save(session, step)
+    for name, content in before.items():
+        if name != "checkpoint":
+            assert (tmp_path / name).read_bytes() == content
+    paths = tf.train.get_checkpoint_state(str(tmp_path)).all_model_checkpoint_paths
+    assert [os.path.basename(path) for path in paths] == ["other-5", "model.ckpt-3"]
+
+
+def test_a_step_that_another_program_saved_is_not_replaced(session, model, tmp_path):
+    v1.train.Saver().save(session, str(tmp_path / "model.ckpt"), global_step=5, write_meta_graph=False)
+    before = contents(tmp_path)
+    with pytest.raises(PublishError, match="exists"):
+        CheckpointKeeper(tmp_path).save(session, 5)
+    assert contents(tmp_path) == before
+
+
+def test_without_room_nothing_is_begun(session, model, tmp_path, monkeypatch):
+    keeper = CheckpointKeeper(tmp_path)
+    keeper.save(session, 1)
+    before = contents(tmp_path)
+    real = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*real[:4], 1, *real[5:])))
+    with pytest.raises(PublishError, match="needs 1048592 bytes, and .* are free"):
+        keeper.save(session, 2)
+    assert contents(tmp_path) == before
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_the_earlier_save_whole(session, tmp_path):
+    """The limit of a file's size stands for the disk's end."""
+    variable = v1.get_variable("big", [1 << 20], initializer=v1.ones_initializer(), use_resource=True)
+    session.run(variable.initializer)
+    keeper = CheckpointKeeper(tmp_path)
+    keeper.save(session, 1)
+    before = contents(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(PublishError, match="model.ckpt-2"):
+            keeper.save(session, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert contents(tmp_path) == before
+    assert keeper.restore(session).step == 1
+
+
+class TestObjects:
+    def build(self, value):
+        return tf.train.Checkpoint(w=tf.Variable([value] * 3), step=tf.Variable(int(value)))
+
+    def test_a_tf_train_checkpoint_is_saved_and_restored(self, tmp_path):
+        keeper = CheckpointKeeper(tmp_path, keep=2)
+        for step in (1, 2, 3):
+            keeper.save(self.build(float(step)), step)
+        assert steps(tmp_path) == [2, 3]
+        root = self.build(0.0)
+        assert keeper.restore(root).step == 3
+        assert root.w.numpy().tolist() == [3] * 3
+        again = self.build(0.0)
+        again.read(f"{tmp_path}/model.ckpt-3").assert_consumed()
+        assert again.w.numpy().tolist() == [3] * 3
+
+    def test_weights_of_a_keras_model_are_saved_and_restored(self, tmp_path):
+        def build():
+            return tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="d")], name="net")
+
+        model = build()
+        keeper = CheckpointKeeper(tmp_path, keep=2, name="net")
+        for step in (1, 2, 3):
+            for weight in model.weights:
+                weight.assign(np.random.default_rng(step).normal(size=weight.shape))
+            path = keeper.save(model, step)
+        assert names_in(tmp_path) == ["checkpoint.keeper.json", "net-2.weights.h5", "net-3.weights.h5"]
+        other = build()
+        assert keeper.restore(other).path == path
+        assert [w.numpy().tobytes() for w in other.weights] == [w.numpy().tobytes() for w in model.weights]
+        Path(path).write_bytes(b"")
+        restored = keeper.restore(other)
+        assert (restored.step, len(restored.skipped)) == (2, 1)
+
+
+def test_in_a_monitored_session(tmp_path):
+    with tf.Graph().as_default() as graph:
+        step = v1.train.create_global_step()
+        train = v1.assign_add(step, 1)
+        keeper = CheckpointKeeper(tmp_path)
+        keeper.prepare(graph)
+        with v1.train.MonitoredTrainingSession() as session:
+            session.run(train)
+            keeper.save(session, session.run(step))
+    with open_checkpoint(tmp_path / "model.ckpt-1") as checkpoint:
+        assert checkpoint["global_step"].read() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": 0}, "keep 0: expected 1 or more"),
+        ({"name": "a/b"}, "expected one without a directory"),
+        ({"mode": "best"}, "mode: expected max or min"),
+    ],
+)
+def test_reject_options(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        CheckpointKeeper(tmp_path, **options)
+
+
+def test_reject_targets_and_records(tmp_path, session, model):
+    keeper = CheckpointKeeper(tmp_path)
+    with pytest.raises(UsageError, match="int: expected a session, a tf.train.Checkpoint or a Keras model"):
+        keeper.save(3, 1)
+    with pytest.raises(UsageError, match="step -1"):
+        keeper.save(session, -1)
+    for text in (
+        "{",
+        '{"saves": [], "removing": ["../x"]}',
+        '{"saves": [{"name": "other-1", "step": 1, "time": 0}]}',
+    ):
+        (tmp_path / "checkpoint.keeper.json").write_text(text)
+        with pytest.raises(FormatError, match="not the record of a keeper"):
+            CheckpointKeeper(tmp_path)
+
+
+class TestKilled:
+    """A process is killed at one system call of a save after another."""
+
+    def test_the_last_acknowledged_save_is_restored(self, tmp_path):
+        script = Path(__file__).with_name("killed_keeper.py")
+        done = subprocess.run(
+            [sys.executable, script, tmp_path], check=False, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        outcomes = json.loads(done.stdout)
+        assert {outcome["call"] for outcome in outcomes} == {
+            "link",
+            "unlink",
+            "fsync",
+            "replace",
+            "rename",
+            "mkdir",
+        }
+        assert sum(outcome["killed"] for outcome in outcomes) > 20
+        for outcome in outcomes:
+            step = outcome["restored"]
+            assert step == 4 or (outcome["killed"] and step == 3), outcome
+            assert outcome["value"] == step, outcome
+            assert outcome["skipped"] == 0, outcome
+            # whoever saves next cleans up
+            assert outcome["indexes"] == [f"model.ckpt-{step}.index", "model.ckpt-5.index"], outcome
+            assert outcome["others"] == ["checkpoint", "checkpoint.keeper.json"], outcome
