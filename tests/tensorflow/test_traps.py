@@ -12,7 +12,15 @@ import pytest
 from tests.conftest import write_bundle
 from tests.tensorflow import tf
 from tests.tensorflow.conftest import save, values_of
-from toolkit import ModelError, PlanError, initialize, open_checkpoint, plan_reinit, plan_restore
+from toolkit import (
+    CheckpointKeeper,
+    ModelError,
+    PlanError,
+    initialize,
+    open_checkpoint,
+    plan_reinit,
+    plan_restore,
+)
 from toolkit.formats.bundle.naming import data_file
 from toolkit.graph.models import convolutional_network, perceptron
 from toolkit.graph.variables import by_name, uninitialized
@@ -71,6 +79,32 @@ def test_trap_4_restored_values_are_not_wiped(session, tmp_path):
     assert values_of(session)["dense1/kernel"].tolist() != stored["dense1/kernel"].tolist()
 
 
+def test_trap_5_local_variables_and_tables_are_initialized_too(session):
+    v1.get_variable("w", [2])
+    seen = v1.get_local_variable("seen", [], initializer=v1.ones_initializer())
+    keys = v1.constant(["a", "b"])
+    table = v1.lookup.StaticHashTable(v1.lookup.KeyValueTensorInitializer(keys, v1.constant([3.0, 4.0])), 0.0)
+    looked_up = table.lookup(v1.constant("b"))
+    session.run(v1.global_variables_initializer())
+    for value in (seen, looked_up):
+        with pytest.raises(tf.errors.FailedPreconditionError):
+            session.run(value)
+    initialize(session)
+    assert session.run([seen, looked_up]) == [1, 4]
+
+
+def test_trap_6_values_do_not_become_constants_of_the_graph(session, tmp_path):
+    size = 1 << 21
+    write_bundle(tmp_path / "m", {"w": np.ones(size, "f8"), "v": np.ones(size // 2, "f")})
+    w = v1.get_variable("w", [size], initializer=v1.zeros_initializer(), use_resource=True)
+    v1.get_variable("v", [size], initializer=v1.zeros_initializer(), use_resource=True)
+    plan_restore(tmp_path / "m", cast=True, on_shape="overlap").apply(session)
+    assert session.graph.as_graph_def().ByteSize() < 100_000
+    assert session.run(w)[0] == 1
+    v1.assign(w, np.ones(size, "f"))  # what people write
+    assert session.graph.as_graph_def().ByteSize() > 4 * size
+
+
 def test_trap_7_all_missing_names_are_said_at_once(session, tmp_path):
     prefix = write_bundle(tmp_path / "m", {"layer1/weights": np.ones(2, "f")})
     for name in ("layer1/weight", "layer2/weight", "layer3/weight"):
@@ -119,6 +153,22 @@ def test_trap_10_half_a_model_does_not_load_silently(graph, tmp_path):
         assert "10 unused in the checkpoint" in str(plan)
 
 
+def test_trap_11_a_second_build_in_one_graph_is_recognised(session, tmp_path):
+    stored = save(tmp_path / "m", lambda: perceptron(4, (3,), 2, optimizer="sgd"))
+    for scope in ("dense1", "dense1_1"):
+        with v1.variable_scope(scope):
+            v1.get_variable("kernel", [4, 3], use_resource=True)
+            v1.get_variable("bias", [3], use_resource=True)
+    second = [v for v in v1.global_variables() if v.op.name.startswith("dense1_1/")]
+    with pytest.raises(tf.errors.NotFoundError):
+        v1.train.Saver(second).restore(session, str(tmp_path / "m"))
+    plan = plan_restore(tmp_path / "m", second)
+    assert "the model was built a second time in one graph" in plan["dense1_1/kernel"].hint
+    assert "--rename dense1=dense1_1 finds it" in plan["dense1_1/kernel"].hint
+    plan_restore(tmp_path / "m", second, rename=["dense1=dense1_1"]).apply(session)
+    assert session.run(second[0]).tobytes() == stored["dense1/kernel"].tobytes()
+
+
 def test_trap_12_a_plan_covers_slots_and_batch_statistics(session, tmp_path):
     stored = save(tmp_path / "m", lambda: convolutional_network(filters=(2,), hidden=3))
     convolutional_network(filters=(2,), hidden=3)
@@ -140,6 +190,36 @@ def test_trap_13_conv1_is_not_conv10(graph):
     assert len(taken) == 2  # what a prefix takes
 
 
+def test_trap_14_a_partitioned_variable_goes_into_another_partitioning(session, tmp_path):
+    def build(parts):
+        with v1.variable_scope("net", partitioner=v1.fixed_size_partitioner(parts), use_resource=True):
+            return v1.get_variable("w", [6, 2], initializer=v1.random_normal_initializer())
+
+    save(tmp_path / "m", lambda: build(3))
+    whole = build(2).as_tensor()
+    with open_checkpoint(tmp_path / "m") as checkpoint:
+        assert list(checkpoint) == ["net/w"]  # not net/w/part_0
+        expected = checkpoint["net/w"].read()
+        plan = plan_restore(checkpoint)
+        assert plan["net/w"].reason == "same name; 3 parts in the checkpoint, 2 parts in the model"
+        plan.apply(session)
+    assert session.run(whole).tobytes() == expected.tobytes()
+
+
+def test_trap_15_moving_averages_stand_in_for_their_variables(session, tmp_path):
+    stored = save(tmp_path / "m", lambda: perceptron(4, (3,), 2, average=0.9, optimizer="sgd"))
+    perceptron(4, (3,), 2, optimizer="sgd")
+    with open_checkpoint(tmp_path / "m") as checkpoint:
+        plan_restore(checkpoint, ema="require").apply(session)
+        average = stored["dense1/kernel/ExponentialMovingAverage"]
+        assert values_of(session)["dense1/kernel"].tobytes() == average.tobytes()
+    save(tmp_path / "without", lambda: perceptron(4, (3,), 2, optimizer="sgd"))
+    assert plan_restore(tmp_path / "without", ema="prefer").ok
+    missing = plan_restore(tmp_path / "without", ema="require")["dense1/kernel"]
+    assert missing.problem == "no moving average of dense1/kernel in the checkpoint"
+    assert missing.hint == "--ema prefer takes the variable itself where there is none"
+
+
 def test_trap_16_global_step_is_named_in_the_plan(session, tmp_path):
     save(tmp_path / "m", lambda: perceptron(4, (3,), 2))
     perceptron(4, (3,), 2)
@@ -158,6 +238,28 @@ def test_trap_17_slots_and_averages_are_reset_with_their_variable(tmp_path, grap
             assert fresh == {name for name in checkpoint if name.startswith("head/")}
 
 
+def test_trap_18_objects_go_into_graphs_and_back_by_full_names(tmp_path):
+    with tf.Graph().as_default(), v1.Session() as first:
+        module = tf.Module()
+        module.any = v1.get_variable("net/w", [2], initializer=v1.ones_initializer(), use_resource=True)
+        initialize(first)
+        path = v1.train.Checkpoint(module=module).save(str(tmp_path / "m"), session=first)
+    with tf.Graph().as_default(), v1.Session() as second:
+        w = v1.get_variable("net/w", [2], use_resource=True)
+        by_key = tf.raw_ops.RestoreV2(
+            prefix=path, tensor_names=["net/w"], shape_and_slices=[""], dtypes=[tf.float32]
+        )
+        with pytest.raises(tf.errors.NotFoundError):
+            second.run(by_key)
+        plan_restore(path).apply(second)
+        assert second.run(w).tolist() == [1, 1]
+        v1.train.Saver().save(second, str(tmp_path / "back"), write_state=False)
+    alive = tf.Module()
+    alive.any = tf.Variable([0.0, 0.0], name="net/w")
+    plan_restore(tmp_path / "back", alive).apply()
+    assert alive.any.numpy().tolist() == [1, 1]
+
+
 def test_trap_19_any_file_of_a_checkpoint_names_it(session, tmp_path):
     save(tmp_path / "m", lambda: perceptron(4, (3,), 2))
     perceptron(4, (3,), 2)
@@ -166,6 +268,35 @@ def test_trap_19_any_file_of_a_checkpoint_names_it(session, tmp_path):
     for given in (".index", ".data-00000-of-00001", ""):
         with open_checkpoint(f"{tmp_path}/m{given}") as checkpoint:
             assert plan_restore(checkpoint).ok
+
+
+def test_trap_20_a_directory_that_was_moved_still_has_a_latest(session, tmp_path):
+    v1.get_variable("w", [2])
+    initialize(session)
+    old, new = tmp_path / "old", tmp_path / "new"
+    saver = v1.train.Saver()
+    saver.save(session, f"{old}/m", global_step=7)
+    old.rename(new)
+    assert tf.train.latest_checkpoint(str(new)) is None  # and nobody says why
+    notes: list[str] = []
+    with open_checkpoint(new, note=notes.append) as checkpoint:
+        assert checkpoint.path == f"{new}/m-7"
+    assert notes
+    CheckpointKeeper(new).save(session, 8)
+    new.rename(old)
+    assert tf.train.latest_checkpoint(str(old)) == f"{old}/model.ckpt-8"
+
+
+def test_trap_21_retention_outlives_a_restart(session, tmp_path):
+    v1.get_variable("w", [2])
+    initialize(session)
+    for step in range(1, 7):
+        v1.train.Saver(max_to_keep=2).save(session, f"{tmp_path}/saver/m", global_step=step)  # a new process
+        CheckpointKeeper(tmp_path / "keeper", keep=2, keep_best=1).save(session, step, metric=-step)
+    assert len(list((tmp_path / "saver").glob("*.index"))) == 6
+    assert {path.name for path in (tmp_path / "keeper").glob("*.index")} == {
+        "model.ckpt-1.index", "model.ckpt-5.index", "model.ckpt-6.index",
+    }  # fmt: skip
 
 
 def test_trap_22_an_old_index_is_never_paired_with_new_data(tmp_path):
