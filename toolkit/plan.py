@@ -132,6 +132,7 @@ class Plan:
         files: The files that it was made from, as they were. It is carried out with none but these.
         together: The copies that are initialized from one draw with what they copy; others take the
             value that it has by then.
+        notes: What else is good to know of it, in sentences.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Plan:
         seed: int | None = None,
         files: Iterable[FileState] = (),
         together: Iterable[str] = (),
+        notes: Iterable[str] = (),
     ) -> None:
         self.verdicts = tuple(verdicts)
         self.origin = origin
@@ -150,6 +152,7 @@ class Plan:
         self.seed = seed
         self.files = tuple(files)
         self.together = frozenset(together)
+        self.notes = tuple(notes)
         self._by_name = {verdict.name: verdict for verdict in self.verdicts}
 
     @property
@@ -225,7 +228,8 @@ class Plan:
 
     def __str__(self) -> str:
         rows = self.rows()
-        return "\n".join([*(aligned(rows) if rows else []), *self.unused_rows(), self.summary()])
+        lines = [*self.unused_rows(), *map(printable, self.notes), self.summary()]
+        return "\n".join([*(aligned(rows) if rows else []), *lines])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.summary()}>"
@@ -243,6 +247,8 @@ class Plan:
             document["origin"] = self.origin
         if self.files:
             document["files"] = [state._asdict() for state in self.files]
+        if self.notes:
+            document["notes"] = list(self.notes)
         if self.together:
             document["together"] = sorted(self.together)
         return document
@@ -269,6 +275,7 @@ class Plan:
                 seed=document.get("seed"),
                 files=[FileState(**state) for state in document.get("files", ())],
                 together=document.get("together", ()),
+                notes=document.get("notes", ()),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, UsageError):

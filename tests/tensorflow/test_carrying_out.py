@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -198,3 +199,52 @@ class TestTraining:
         graph.finalize()
         with v1.Session() as session:
             plan.apply(session, verify=True)
+
+
+class TestGoingOn:
+    """A training that was stopped, saved and restored by plan, beside one that was not."""
+
+    DATA = np.random.default_rng(0).normal(size=(20, 8, 4)).astype("f")
+    LABELS = np.random.default_rng(1).integers(0, 2, (20, 8))
+
+    def train(self, session, model, steps):
+        for step in steps:
+            session.run(model.train_op, {model.inputs: self.DATA[step], model.labels: self.LABELS[step]})
+
+    @pytest.mark.parametrize("optimizer", ["adam", "momentum"])
+    def test_gives_the_same_bits(self, tmp_path, optimizer):
+        def build():
+            v1.set_random_seed(1)
+            return perceptron(4, (3,), 2, optimizer=optimizer, average=0.9)
+
+        with tf.Graph().as_default(), v1.Session() as session:
+            model = build()
+            session.run(v1.global_variables_initializer())
+            self.train(session, model, range(10))
+            v1.train.Saver().save(session, str(tmp_path / "m"), write_state=False)
+            self.train(session, model, range(10, 20))
+            never_stopped = values_of(session)
+            outputs = session.run(model.outputs, {model.inputs: self.DATA[0]})
+        with tf.Graph().as_default(), v1.Session() as session:
+            model = build()
+            plan = plan_restore(tmp_path / "m")
+            assert plan.notes == ()
+            plan.apply(session, verify=True)
+            assert session.run(model.global_step) == 10
+            self.train(session, model, range(10, 20))
+            values = values_of(session)
+            assert values.keys() == never_stopped.keys()
+            assert all(values[name].tobytes() == never_stopped[name].tobytes() for name in values)
+            assert session.run(model.outputs, {model.inputs: self.DATA[0]}).tobytes() == outputs.tobytes()
+
+    def test_of_random_ops_the_plan_says_what_does_not(self, tmp_path, graph):
+        save(tmp_path / "m", lambda: v1.get_variable("w", [4, 3], initializer=v1.random_normal_initializer()))
+        w = v1.get_variable("w", [4, 3], initializer=v1.random_normal_initializer())
+        assert plan_restore(tmp_path / "m").notes == ()  # what an initial value is drawn with does not count
+        v1.nn.dropout(tf.ones([2, 4]) @ w, rate=0.5, name="dropout")
+        v1.data.make_one_shot_iterator(tf.data.Dataset.range(3)).get_next()
+        plan = plan_restore(tmp_path / "m")
+        assert plan.notes[0].startswith("does not continue: the random numbers of dropout/random_uniform/")
+        assert "OneShotIterator" in plan.notes[1]
+        assert plan.notes[0] in str(plan)
+        assert json.loads(plan.to_json())["notes"] == list(plan.notes)

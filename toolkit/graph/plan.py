@@ -51,6 +51,7 @@ class GraphPlan(Plan):
         together: The copies that are initialized from one draw with what they copy; others take the
             value that it has by then.
         unused: Names in the checkpoint that nothing takes.
+        notes: What does not continue, in sentences.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class GraphPlan(Plan):
         together: Collection[str] = (),
         unused: Sequence[str] = (),
         seed: int | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         super().__init__(
             verdicts,
@@ -71,6 +73,7 @@ class GraphPlan(Plan):
             seed=seed,
             files=() if checkpoint is None else states_of(checkpoint),
             together=together,
+            notes=notes,
         )
         self._variables = dict(variables)
         self._checkpoint = checkpoint

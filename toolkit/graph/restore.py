@@ -14,6 +14,7 @@ from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import MismatchError, ModelError, UsageError
 from toolkit.formats.opening import as_checkpoint
+from toolkit.graph.continuing import what_does_not_continue
 from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.restore_objects import is_alive, plan_objects
@@ -120,6 +121,7 @@ def plan_restore(
         stored=stored,
         together=rules.copy if copy_value == "initial" else (),
         unused=[name for name in checkpoint.variables() if name not in taken],
+        notes=what_does_not_continue(graph, variables),
     )
 
 
@@ -168,6 +170,7 @@ def bind(plan: Plan, target: tf.Graph | Iterable[Any] | None = None) -> GraphPla
         together=plan.together,
         unused=plan.unused,
         seed=plan.seed,
+        notes=plan.notes,
     )
 
 

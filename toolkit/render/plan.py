@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections import Counter
 
+from toolkit.names import printable
 from toolkit.plan import Plan, aligned
 from toolkit.render.units import count, shorten
 
@@ -49,7 +50,7 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
     if len(unused) > _MAX_UNUSED and width is not None:
         more = len(unused) - _MAX_UNUSED
         unused = [*unused[:_MAX_UNUSED], f"and {more} more unused (--no-truncate shows all)"]
-    return "\n".join([*lines, *counted, *unused, plan.summary()])
+    return "\n".join([*lines, *counted, *unused, *map(printable, plan.notes), plan.summary()])
 
 
 def _fitted(rows: list[tuple[str, ...]], width: int, color: bool) -> str:
