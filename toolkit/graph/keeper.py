@@ -230,8 +230,7 @@ def _save_objects(checkpoint: tf.train.Checkpoint, prefix: str, *, force: bool, 
             checkpoint.write(staged)
         except tf.errors.OpError as error:
             raise _refused(error, prefix) from error
-        if num_shards > 1:
-            renumber(staged, num_shards)
+        renumber(staged, num_shards)
 
     def check(staged: str) -> None:
         with BundleCheckpoint(staged) as written:

@@ -63,8 +63,7 @@ def save(
             if system_error := as_system_error(error, prefix):
                 raise system_error from error
             raise PublishError(f"{prefix}: not written: {reason(error)}", path=prefix) from error
-        if num_shards > 1:
-            renumber(staged, num_shards)
+        renumber(staged, num_shards)
 
     def check(staged: str) -> None:
         expected = {
@@ -74,7 +73,8 @@ def save(
         with BundleCheckpoint(staged) as written:
             check_written(written, expected)
 
-    publish_bundle(prefix, write, check=check, force=force, sync=sync)
+    num_files = max(len(_tasks(variables)), 1)
+    publish_bundle(prefix, write, check=check, num_files=num_files, force=force, sync=sync)
     return prefix
 
 
@@ -93,8 +93,16 @@ def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Sav
             )
         with graph.as_default(), tf.device(None), tf.control_dependencies(None):
             savable = {k: v.parts if isinstance(v, Partitioned) else v for k, v in keys.items()}
-            savers[known] = tf.compat.v1.train.Saver(savable, max_to_keep=0)
+            is_sharded = len(_tasks(keys)) > 1
+            savers[known] = tf.compat.v1.train.Saver(savable, max_to_keep=0, sharded=is_sharded)
     return savers[known]
+
+
+def _tasks(variables: Mapping[str, Any]) -> set[tuple[Any, ...]]:
+    """Return the tasks of a cluster that variables are placed on: each writes a data file of its own."""
+    devices = {str(part.device) for variable in variables.values() for part in parts_of(variable)}
+    specs = map(tf.compat.v1.DeviceSpec.from_string, devices)
+    return {(spec.job, spec.replica, spec.task) for spec in specs}
 
 
 def has_saver(keys: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleReader.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.checkpoint import Checkpoint, Slice, TensorSpec, Variable
@@ -111,6 +111,13 @@ class BundleCheckpoint(Checkpoint):
                 variables = {n: v for n, v in variables.items() if not n.startswith("\0")}
             self._variables = variables
         return self._variables
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values of the index as they are, slices too; the header is left out."""
+        for block in self._table.blocks():
+            for key, value in block:
+                if key != _HEADER_KEY:
+                    yield key, value
 
     def paths(self) -> dict[str, str]:
         """Return what a person calls each value of an object-based checkpoint, by its key."""

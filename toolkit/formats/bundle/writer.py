@@ -8,6 +8,7 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleWriter.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -188,11 +189,15 @@ def write_index(prefix: str, entries: Mapping[bytes, Entry], num_shards: int) ->
 
 
 def renumber(prefix: str, num_shards: int) -> None:
-    """Make a bundle of one data file one of `num_shards`, all but the first of them empty."""
-    with BundleCheckpoint(prefix) as bundle:
-        entries = {encode_name(name): decode_entry(v.token) for name, v in bundle.variables().items()}
-    os.rename(naming.data_file(prefix, 0, 1), naming.data_file(prefix, 0, num_shards))
-    for shard in range(1, num_shards):
+    """Give a bundle `num_shards` data files: those that it has, and empty ones."""
+    with contextlib.closing(BundleCheckpoint(prefix)) as bundle:
+        entries = {key: decode_entry(value) for key, value in bundle.entries()}
+        before = bundle.num_shards
+    if before == num_shards:
+        return
+    for shard in range(before):
+        os.rename(naming.data_file(prefix, shard, before), naming.data_file(prefix, shard, num_shards))
+    for shard in range(before, num_shards):
         open(naming.data_file(prefix, shard, num_shards), "xb").close()
     os.unlink(naming.index_file(prefix))
     write_index(prefix, entries, num_shards)
