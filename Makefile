@@ -34,6 +34,7 @@ examples: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/listing.py
+	@$(BIN)/python benchmarks/restoring.py
 
 format: $(READY)
 	@$(BIN)/ruff check --fix --quiet .

@@ -24,7 +24,7 @@ def output_of(path: Path) -> str:
 
 
 def main(write: bool) -> None:
-    examples = sorted(HERE.glob("[0-9]_*.py"))
+    examples = sorted(HERE.glob("[0-9]*_*.py"), key=lambda path: int(path.name.partition("_")[0]))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         outputs = list(pool.map(output_of, examples))
     failed = 0

@@ -147,16 +147,15 @@ class TestVerify:
     def test_another_value_than_the_checkpoints_is_found(self, prefix, session, monkeypatch):
         network()
         plan = plan_restore(prefix)
-        real = graph_plan.uninitialized
+        bias = next(v for v in v1.global_variables() if v.op.name == "dense1/bias")
+        write = bias.assign(bias + 1)
+        real = graph_plan.read
 
-        def meanwhile(session, variables):
-            missing = real(session, variables)
-            if variables and not missing:
-                session.run(v1.assign(graph_bias, graph_bias + 1))
-            return missing
+        def meanwhile(session, variable):
+            session.run(write)
+            return real(session, variable)
 
-        graph_bias = next(v for v in v1.global_variables() if v.op.name == "dense1/bias")
-        monkeypatch.setattr(graph_plan, "uninitialized", meanwhile)
+        monkeypatch.setattr(graph_plan, "read", meanwhile)
         with pytest.raises(MismatchError, match="dense1/bias: has other values than dense1/bias"):
             plan.apply(session, verify=True)
 

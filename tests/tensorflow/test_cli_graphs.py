@@ -14,7 +14,7 @@ from tests.conftest import contents, names_in
 from tests.tensorflow import tf
 from tests.tensorflow.conftest import save, values_of
 from tests.tensorflow.model_functions import small
-from toolkit import open_checkpoint
+from toolkit import Plan, open_checkpoint
 
 v1 = tf.compat.v1
 HERE = "tests.tensorflow.model_functions"
@@ -113,6 +113,30 @@ def test_a_plan_that_fails_is_exit_1_with_the_plan_on_stdout(ckpt, tmp_path, pre
             lines[-1] == "hint: --on-shape init starts it afresh, --on-shape overlap copies the common part"
         )
         assert contents(tmp_path) == before
+
+
+def test_averages_copies_and_verification(ckpt, tmp_path, prefix):
+    model = f"{HERE}:small"
+    ran = ckpt(
+        "restore", prefix, "--model", model, "-o", tmp_path / "out", "--ema", "require", "--verify",
+        "--copy", "head/kernel/Adam=head/kernel",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    with open_checkpoint(prefix) as before, open_checkpoint(tmp_path / "out") as after:
+        average = before["head/kernel/ExponentialMovingAverage"].read().tobytes()
+        assert after["head/kernel"].read().tobytes() == average
+        assert after["head/kernel/Adam"].read().tobytes() == average
+    ran = ckpt("restore", prefix, "--model", model, "--dry-run", "--copy", "head/kernel")
+    assert ran.code == 2
+    assert "hint: write NEW=OLD" in ran.err
+
+
+def test_a_whole_plan_is_in_the_json_and_can_be_read_again(ckpt, prefix):
+    ran = ckpt("restore", prefix, "--model", f"{HERE}:small", "--dry-run", "--json")
+    plan = Plan.from_json(ran.out)
+    assert plan.origin == str(prefix)
+    assert len(plan.files) == 2
+    assert plan["head/kernel"].action == "restore"
 
 
 @pytest.mark.parametrize("choice", ["init", "overlap"])

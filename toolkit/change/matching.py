@@ -159,7 +159,7 @@ class Matching:
                     problem=problem,
                     hint="--ema prefer takes the variable itself where there is none",
                 )
-            else:
+            elif self._roles[name].kind == "weight":
                 reason += "; it has no moving average"
         source = f"{self._path}::{stored.name}"
         action: Action = "restore"

@@ -7,6 +7,7 @@ import typer
 
 from toolkit.cli import graphs, options, output
 from toolkit.cli.patterns import gather
+from toolkit.errors import UsageError
 
 
 def restore(
@@ -38,6 +39,17 @@ def restore(
         Literal["prefer", "require", "ignore"],
         typer.Option(help="Take moving averages in place of the variables that they are of."),
     ] = "ignore",
+    copy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NEW=OLD",
+            help="Start the model's variable NEW as a copy of its OLD. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every restored variable back and compare its checksum.")
+    ] = False,
     seed: options.Seed = None,
     force: options.Force = False,
     no_sync: options.NoSync = False,
@@ -77,15 +89,24 @@ def restore(
             on_shape=on_shape,
             cast=cast,
             ema=ema,
+            copy=dict(map(_pair, copy or ())),
         )
         assert isinstance(plan, GraphPlan)
         if seed is not None or any(v.action in ("initialize", "overlap") for v in plan.verdicts):
             plan.seed = drawn
         if destination and plan.ok:
             with graphs.session(graph) as session:
-                plan.apply(session)
+                plan.apply(session, verify=verify)
                 checksums = plan.restored_checksums()
                 save(session, destination, checksums=checksums, force=force, sync=not no_sync)
     done = destination if plan.ok else None
     output.plan("restore", plan, done, json=json, every_row=no_truncate)
     plan.check()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Return NEW and OLD of `NEW=OLD`."""
+    new, found, old = text.partition("=")
+    if not (new and found and old):
+        raise UsageError(f"{text!r}: not a copy", hint="write NEW=OLD: --copy head2/kernel=head/kernel")
+    return new, old

@@ -25,12 +25,14 @@ def what_does_not_continue(graph: tf.Graph, variables: Mapping[str, Any]) -> lis
     """
     initializers = [part.initializer for variable in variables.values() for part in parts_of(variable)]
     at_the_beginning = _before(tensor.op for op in initializers for tensor in op.inputs[1:])
-    found: dict[str, list[str]] = {"random": [], "input": []}
+    found: dict[str, list[str]] = {"random": [], "input": [], "tables": []}
     for op in graph.get_operations():
         if _is_random(op.type) and op not in at_the_beginning:
             found["random"].append(op.name)
         elif op.type in _INPUTS or op.type in _QUEUES:
             found["input"].append(op.name)
+        elif op.type.startswith(("MutableHashTable", "MutableDenseHashTable")):
+            found["tables"].append(op.name)
     notes = []
     if found["random"]:
         notes.append(
@@ -40,6 +42,10 @@ def what_does_not_continue(graph: tf.Graph, variables: Mapping[str, Any]) -> lis
     if found["input"]:
         place = _listed(found["input"])
         notes.append(f"does not continue: where {place} stands in the input, unless that is saved")
+    if found["tables"]:
+        notes.append(
+            f"does not continue: what the tables {_listed(found['tables'])} hold: no variables have it"
+        )
     return notes
 
 

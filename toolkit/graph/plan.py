@@ -151,7 +151,9 @@ class GraphPlan(Plan):
                     self._overlap(session, name)
                 elif actions[name] == "copy" and name not in together:
                     load(session, self._variables[name], self._read(session, copies[name]))
-        missing = uninitialized(session, self._variables)
+        # what the Saver restored it has assigned, or raised; the rest is asked
+        rest = {name: v for name, v in self._variables.items() if actions.get(name) != "restore"}
+        missing = uninitialized(session, rest)
         if missing:
             raise ModelError(f"left without a value: {', '.join(missing[:5])}")
         if verify:
