@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from toolkit.errors import UsageError as UsageError
     from toolkit.errors import VariableNotFoundError as VariableNotFoundError
     from toolkit.formats.opening import open_checkpoint as open_checkpoint
+    from toolkit.graph.binding import bind as bind
     from toolkit.graph.hooks import RestoreHook as RestoreHook
     from toolkit.graph.initialize import initialize as initialize
     from toolkit.graph.initialize import plan_initialize as plan_initialize
     from toolkit.graph.keeper import CheckpointKeeper as CheckpointKeeper
     from toolkit.graph.keeper import Restored as Restored
-    from toolkit.graph.restore import bind as bind
     from toolkit.graph.restore import plan_restore as plan_restore
     from toolkit.graph.saving import save as save
     from toolkit.graph.variables import GraphVariable as GraphVariable
@@ -70,7 +70,7 @@ _HOMES = {
     "Variable": "toolkit.checkpoint",
     "VariableNotFoundError": "toolkit.errors",
     "Verdict": "toolkit.plan",
-    "bind": "toolkit.graph.restore",
+    "bind": "toolkit.graph.binding",
     "export": "toolkit.change.export",
     "import_checkpoint": "toolkit.change.importing",
     "initialize": "toolkit.graph.initialize",

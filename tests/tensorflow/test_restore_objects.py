@@ -13,8 +13,10 @@ from tests.tensorflow.conftest import save
 from toolkit import (
     MismatchError,
     ModelError,
+    Plan,
     PlanError,
     UsageError,
+    bind,
     open_checkpoint,
     plan_export,
     plan_restore,
@@ -225,6 +227,22 @@ class TestModules:
             values = session.run(kernel)
         with open_checkpoint(tmp_path / "old") as checkpoint:
             assert values.tobytes() == checkpoint["net/dense/kernel"].read().tobytes()
+
+
+def test_a_plan_over_what_lives_is_written_down_and_bound_again(tmp_path):
+    path = tf.train.Checkpoint(Module(5.0)).write(str(tmp_path / "m"))
+    text = plan_restore(path, Module(), reinit=["b"], seed=3).to_json()
+    module = Module(1.0)
+    bind(Plan.from_json(text), module).apply(verify=True)
+    assert module.w.numpy().tolist() == [[5] * 3] * 2
+    assert module.inner.b.numpy().tolist() == [0]
+
+
+def test_eager_variables_alone_are_refused_with_what_to_give(tmp_path):
+    write_bundle(tmp_path / "m", {"w": np.ones(2, "f")})
+    for target in ([tf.Variable([1.0, 2.0], name="w")], 3):
+        with pytest.raises(ModelError, match="neither a graph nor variables of one"):
+            plan_restore(tmp_path / "m", target)
 
 
 def test_a_graph_has_its_own_seed(graph, tmp_path):

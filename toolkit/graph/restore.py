@@ -10,9 +10,8 @@ import tensorflow as tf
 
 from toolkit.change.matching import Matching
 from toolkit.change.rules import CopyValue, Ema, OnMissing, OnShape, Rules, Target, verdicts_of
-from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint
-from toolkit.errors import MismatchError, ModelError, UsageError
+from toolkit.errors import ModelError, UsageError
 from toolkit.formats.opening import as_checkpoint
 from toolkit.graph.continuing import what_does_not_continue
 from toolkit.graph.object_plan import ObjectPlan
@@ -27,7 +26,6 @@ from toolkit.graph.variables import (
     parts_of,
     shape_of,
 )
-from toolkit.plan import Plan
 from toolkit.renaming import Renames
 from toolkit.selection import listed
 
@@ -106,7 +104,7 @@ def plan_restore(
         return plan_objects(checkpoint, target, rules, seed)
     if seed is not None:
         raise UsageError("seed: a graph has its own", hint="tf.compat.v1.set_random_seed before building it")
-    variables = _variables_of(target)
+    variables = graph_variables(target)
     graph = parts_of(next(iter(variables.values())))[0].graph
     local = by_name(graph.get_collection(tf.compat.v1.GraphKeys.LOCAL_VARIABLES)).keys()
     targets = {name: _target(variable, is_local=name in local) for name, variable in variables.items()}
@@ -125,64 +123,6 @@ def plan_restore(
     )
 
 
-def bind(plan: Plan, target: tf.Graph | Iterable[Any] | None = None) -> GraphPlan:
-    """Return a plan that was written down, as one that can be carried out on a model.
-
-    Args:
-        plan: What `Plan.from_json` gave, from the files as they still are.
-        target: The variables, or the graph whose variables are meant; by default the default graph's.
-
-    Raises:
-        MismatchError: The model has not the plan's variables, or others; or a file has changed since.
-        FormatError, ReadError: The checkpoint cannot be read.
-        UsageError: A verdict's source is none of the checkpoint's variables.
-    """
-    refuse_changed(plan.files)
-    variables = _variables_of(target)
-    expected = {v.name: (v.dtype, v.shape) for v in plan.verdicts}
-    found = {name: (dtype_of(v).name, shape_of(v)) for name, v in variables.items()}
-    for name in [*expected, *found]:
-        ours, theirs = expected.get(name), found.get(name)
-        if ours is None or theirs is None or not _agree(ours, theirs):
-            raise MismatchError(
-                f"{name}: {_described(ours)} in the plan, {_described(theirs)} in the model",
-                name=name,
-                expected=ours,
-                found=theirs,
-                hint="make the plan again, for this model",
-            )
-    checkpoint = None if plan.origin is None else as_checkpoint(plan.origin)
-    stored = {}
-    for verdict in plan.verdicts:
-        if verdict.action in ("restore", "cast", "overlap"):
-            source = (verdict.source or "").removeprefix(f"{plan.origin}::")
-            variable = None if checkpoint is None else checkpoint.find(source)
-            if variable is None:
-                raise UsageError(
-                    f"{verdict.name}: {verdict.source} is no variable", hint="make the plan again"
-                )
-            stored[verdict.name] = variable
-    return GraphPlan(
-        plan.verdicts,
-        variables,
-        checkpoint=checkpoint,
-        stored=stored,
-        together=plan.together,
-        unused=plan.unused,
-        seed=plan.seed,
-        notes=plan.notes,
-    )
-
-
-def _agree(ours: tuple[str, tuple[int, ...] | None], theirs: tuple[str, tuple[int, ...] | None]) -> bool:
-    """Return whether two dtypes and shapes are one; an open shape takes any."""
-    return ours[0] == theirs[0] and (None in (ours[1], theirs[1]) or ours[1] == theirs[1])
-
-
-def _described(found: tuple[str, tuple[int, ...] | None] | None) -> str:
-    return "missing" if found is None else f"{found[0]} {'of any shape' if found[1] is None else found[1]}"
-
-
 def _target(variable: Any, *, is_local: bool) -> Target:
     shape = shape_of(variable)
     parts: tuple[tuple[int, ...], ...] = ()
@@ -198,10 +138,21 @@ def _target(variable: Any, *, is_local: bool) -> Target:
     )
 
 
-def _variables_of(target: tf.Graph | Iterable[Any] | None) -> dict[str, Any]:
+def graph_variables(target: tf.Graph | Iterable[Any] | None) -> dict[str, Any]:
+    """Return the variables of a graph, or those given, by name; by default the default graph's.
+
+    Raises:
+        ModelError: There are none, two have one name, or they are in no graph.
+    """
     if target is None:
         target = tf.compat.v1.get_default_graph()
-    variables = by_name(all_variables(target) if isinstance(target, tf.Graph) else target)
+    try:
+        variables = by_name(all_variables(target) if isinstance(target, tf.Graph) else target)
+    except (AttributeError, TypeError) as error:  # of eager variables, which have no op, or of no variables
+        raise ModelError(
+            f"{type(target).__name__}: neither a graph nor variables of one",
+            hint="give the Keras model, the tf.Module, or tf.train.Checkpoint(name=variable, …)",
+        ) from error
     if not variables:
         raise ModelError("the graph has no variables", hint="build the model in the default graph")
     return variables

@@ -36,7 +36,7 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
             "copy_value: the variables of this target have had their initial values",
             hint="copy their current ones: copy_value='current'",
         )
-    variables, targets = _targets(root)
+    variables, targets = targets_of(root)
     called = {}
     if isinstance(root, tf.keras.Model):
         called = _asked(root, checkpoint)
@@ -53,8 +53,12 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
     )
 
 
-def _targets(root: Any) -> tuple[dict[str, Any], dict[str, Target]]:
-    """Return the variables of an object by their names, and what is known of each."""
+def targets_of(root: Any) -> tuple[dict[str, Any], dict[str, Target]]:
+    """Return the variables of an object by their names, and what is known of each.
+
+    Raises:
+        ModelError: It has none, or it is a part of a graph.
+    """
     objects = objects_of(root)
     by_key = {key: v for key, v in objects.variables.items() if not tf.is_symbolic_tensor(v)}
     if len(by_key) < len(objects.variables):

@@ -1,0 +1,104 @@
+"""Plans that were written down, on a model again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.change.unchanged import refuse_changed
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import MismatchError, UsageError
+from toolkit.formats.opening import open_checkpoint
+from toolkit.graph.object_plan import ObjectPlan
+from toolkit.graph.plan import GraphPlan
+from toolkit.graph.restore import graph_variables
+from toolkit.graph.restore_objects import is_alive, targets_of
+from toolkit.graph.variables import dtype_of, shape_of
+from toolkit.plan import Plan
+
+_Kind = tuple[str, tuple[int, ...] | None]
+"""Dtype and shape; the latter `None` where a graph leaves it open."""
+
+
+def bind(plan: Plan, target: Any = None) -> GraphPlan | ObjectPlan:
+    """Return a plan that was written down, as one that can be carried out on a model.
+
+    Args:
+        plan: What `Plan.from_json` gave, from the files as they still are.
+        target: As for `plan_restore`: the same model, built again.
+
+    Raises:
+        MismatchError: The model has not the plan's variables, or others; or a file has changed since.
+        FormatError, ReadError: The checkpoint cannot be read.
+        UsageError: The plan is not one over a model, or a source is none of the checkpoint's variables.
+        ModelError: The target has no variables, or two of one name.
+    """
+    refuse_changed(plan.files)
+    found: dict[str, _Kind]
+    if is_alive(target):
+        variables, targets = targets_of(target)
+        found = {name: (each.dtype.name, each.shape) for name, each in targets.items()}
+    else:
+        variables = graph_variables(target)
+        found = {name: (dtype_of(v).name, shape_of(v)) for name, v in variables.items()}
+    _refuse_other_model({v.name: (v.dtype, v.shape) for v in plan.verdicts}, found)
+    if plan.origin is None:
+        if is_alive(target):
+            raise UsageError("the plan is of no checkpoint", hint="give one that plan_restore made")
+        return GraphPlan(plan.verdicts, variables, together=plan.together, seed=plan.seed)
+    checkpoint = open_checkpoint(plan.origin)
+    stored = _stored(plan, checkpoint)
+    if is_alive(target):
+        return ObjectPlan(
+            plan.verdicts,
+            variables,
+            checkpoint=checkpoint,
+            stored=stored,
+            unused=plan.unused,
+            seed=plan.seed,
+        )
+    return GraphPlan(
+        plan.verdicts,
+        variables,
+        checkpoint=checkpoint,
+        stored=stored,
+        together=plan.together,
+        unused=plan.unused,
+        seed=plan.seed,
+        notes=plan.notes,
+    )
+
+
+def _stored(plan: Plan, checkpoint: Checkpoint) -> dict[str, Variable]:
+    """Return the checkpoint's variables that a plan restores from, by the model's names."""
+    stored = {}
+    for verdict in plan.verdicts:
+        if verdict.action in ("restore", "cast", "overlap") and verdict.problem is None:
+            variable = checkpoint.find((verdict.source or "").removeprefix(f"{plan.origin}::"))
+            if variable is None:
+                what = f"{verdict.name}: {verdict.source} is no variable of the checkpoint"
+                raise UsageError(what, hint="make the plan again")
+            stored[verdict.name] = variable
+    return stored
+
+
+def _refuse_other_model(expected: dict[str, _Kind], found: dict[str, _Kind]) -> None:
+    """Refuse variables that are not those of the plan."""
+    for name in [*expected, *found]:
+        ours, theirs = expected.get(name), found.get(name)
+        if ours is None or theirs is None or not _agree(ours, theirs):
+            raise MismatchError(
+                f"{name}: {_described(ours)} in the plan, {_described(theirs)} in the model",
+                name=name,
+                expected=ours,
+                found=theirs,
+                hint="make the plan again, for this model",
+            )
+
+
+def _agree(ours: _Kind, theirs: _Kind) -> bool:
+    """Return whether two dtypes and shapes are one; an open shape takes any."""
+    return ours[0] == theirs[0] and (None in (ours[1], theirs[1]) or ours[1] == theirs[1])
+
+
+def _described(kind: _Kind | None) -> str:
+    return "missing" if kind is None else f"{kind[0]} {'of any shape' if kind[1] is None else kind[1]}"
