@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from toolkit import renaming
 from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan
-from toolkit.change.rules import Rules, Target
+from toolkit.change.rules import Rules, Target, copied
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
 from toolkit.formats.opening import as_checkpoint
@@ -105,29 +105,13 @@ def _with_objects(
     }
     rules = Rules(rename=rename, offers=False)
     fates = Matching(source, targets, rules, called=called, where="what is imported").fates()
+    made = copied(fates, targets, source.variables())
     verdicts = []
-    results: dict[str, Variable] = {}
     for key, meant in objects.variables().items():
-        if key not in targets:
-            results[key] = meant
+        if key in targets:
+            verdicts.append(made.verdicts[key])
+        else:
+            made.results[key] = meant
             place = f"{objects.path}::{key}"
             verdicts.append(Verdict(key, "copy", place, "of the objects", meant.dtype.name, meant.shape))
-            continue
-        fate = fates[key]
-        if fate.stored is not None and fate.problem is None:
-            results[key] = fate.stored.renamed(key)
-        verdicts.append(
-            Verdict(
-                key,
-                "copy",
-                None if fate.stored is None else fate.stored.name,
-                fate.reason,
-                meant.dtype.name,
-                meant.shape,
-                problem=fate.problem,
-                hint=fate.hint,
-            )
-        )
-    taken = {fates[key].stored for key in results if key in fates}
-    unused = [name for name, variable in source.variables().items() if variable not in taken]
-    return FilePlan(verdicts, results, [source, objects], unused=unused)
+    return FilePlan(verdicts, made.results, [source, objects], unused=made.unused)

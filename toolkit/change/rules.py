@@ -119,3 +119,40 @@ def verdicts_of(
             )
         )
     return verdicts
+
+
+class Copied(NamedTuple):
+    """What a plan comes to that copies values from file to file.
+
+    Attributes:
+        verdicts: On each variable of the target, by name.
+        results: The variables that are made, by name.
+        unused: The names of what is left over.
+    """
+
+    verdicts: dict[str, Verdict]
+    results: dict[str, Variable]
+    unused: list[str]
+
+
+def copied(
+    fates: Mapping[str, Fate], targets: Mapping[str, Target], variables: Mapping[str, Variable]
+) -> Copied:
+    """Return what a plan comes to that copies `variables` to files as the fates say."""
+    verdicts, results, taken = {}, {}, set()
+    for name, fate in fates.items():
+        target, source = targets[name], None if fate.stored is None else fate.stored.name
+        verdicts[name] = Verdict(
+            name,
+            "copy",
+            source,
+            fate.reason,
+            target.dtype.name,
+            target.shape,
+            problem=fate.problem,
+            hint=fate.hint,
+        )
+        if fate.stored is not None and fate.problem is None:
+            results[name] = fate.stored.renamed(name)
+            taken.add(source)
+    return Copied(verdicts, results, [name for name in variables if name not in taken])

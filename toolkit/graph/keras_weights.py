@@ -19,7 +19,7 @@ from toolkit import dtypes
 from toolkit.change.export import PRODUCER
 from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan, refuse_source
-from toolkit.change.rules import Rules, Target
+from toolkit.change.rules import Rules, Target, copied
 from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
@@ -151,27 +151,8 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
     }
     called = ask_keras(model, checkpoint).names
     fates = Matching(checkpoint, targets, Rules(rename=rename, offers=False), called=called).fates()
-    results = {
-        path: fate.stored.renamed(path)
-        for path, fate in fates.items()
-        if fate.stored is not None and fate.problem is None
-    }
-    verdicts = [
-        Verdict(
-            path,
-            "copy",
-            None if fate.stored is None else fate.stored.name,
-            fate.reason,
-            targets[path].dtype.name,
-            targets[path].shape,
-            problem=fate.problem,
-            hint=fate.hint,
-        )
-        for path, fate in fates.items()
-    ]
-    taken = {fates[path].stored for path in results}
-    unused = [name for name, variable in checkpoint.variables().items() if variable not in taken]
-    return WeightsPlan(verdicts, results, checkpoint, model, unused)
+    made = copied(fates, targets, checkpoint.variables())
+    return WeightsPlan(list(made.verdicts.values()), made.results, checkpoint, model, made.unused)
 
 
 def _place_of(keys: Iterable[str], checkpoint: Checkpoint) -> str:
