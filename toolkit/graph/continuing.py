@@ -10,10 +10,19 @@ import tensorflow as tf
 
 from toolkit.graph.variables import parts_of
 
-_RANDOM = re.compile(r"(Random(?!ShuffleQueue|Dataset)|.*TruncatedNormal|Multinomial|.*CandidateSampler)")
-"""Ops whose numbers come from a state in the process (core/ops/random_ops.cc, candidate_sampling_ops.cc)."""
-_INPUTS = frozenset(("Iterator", "IteratorV2", "OneShotIterator", "AnonymousIteratorV3", "MakeIterator"))
-_QUEUES = frozenset(("FIFOQueueV2", "RandomShuffleQueueV2", "PaddingFIFOQueueV2", "PriorityQueueV2"))
+_KINDS = {
+    "random": re.compile(
+        r"Random(?!ShuffleQueue|Dataset)|(Parameterized)?TruncatedNormal|Multinomial|.*CandidateSampler"
+    ),
+    "input": re.compile(
+        r"(OneShot|Anonymous)?Iterator(V\d)?$|(FIFO|RandomShuffle|PaddingFIFO|Priority)Queue(V2)?$"
+    ),
+    "tables": re.compile(r"Mutable(Dense)?HashTable"),
+}
+"""Types of ops with a state in the process; stateless ones have other names.
+
+Source: tensorflow/core/ops (random_ops.cc, candidate_sampling_ops.cc, dataset_ops.cc, data_flow_ops.cc).
+"""
 
 
 def what_does_not_continue(graph: tf.Graph, variables: Mapping[str, Any]) -> list[str]:
@@ -23,16 +32,17 @@ def what_does_not_continue(graph: tf.Graph, variables: Mapping[str, Any]) -> lis
         graph: The graph that is trained.
         variables: Its variables: what only their initial values are computed with does not count.
     """
-    initializers = [part.initializer for variable in variables.values() for part in parts_of(variable)]
-    at_the_beginning = _before(tensor.op for op in initializers for tensor in op.inputs[1:])
-    found: dict[str, list[str]] = {"random": [], "input": [], "tables": []}
+    by_type: dict[str, list[Any]] = {}
     for op in graph.get_operations():
-        if _is_random(op.type) and op not in at_the_beginning:
-            found["random"].append(op.name)
-        elif op.type in _INPUTS or op.type in _QUEUES:
-            found["input"].append(op.name)
-        elif op.type.startswith(("MutableHashTable", "MutableDenseHashTable")):
-            found["tables"].append(op.name)
+        by_type.setdefault(op.type, []).append(op)
+    found = {
+        what: [op for kind, ops in by_type.items() if of_type.match(kind) for op in ops]
+        for what, of_type in _KINDS.items()
+    }
+    if found["random"]:
+        initializers = [part.initializer for variable in variables.values() for part in parts_of(variable)]
+        at_the_beginning = _before(tensor.op for op in initializers for tensor in op.inputs[1:])
+        found["random"] = [op for op in found["random"] if op not in at_the_beginning]
     notes = []
     if found["random"]:
         notes.append(
@@ -49,10 +59,6 @@ def what_does_not_continue(graph: tf.Graph, variables: Mapping[str, Any]) -> lis
     return notes
 
 
-def _is_random(kind: str) -> bool:
-    return _RANDOM.match(kind) is not None and not kind.startswith("Stateless")
-
-
 def _before(ops: Iterable[Any]) -> set[Any]:
     """Return some ops and all that they are computed from."""
     seen: set[Any] = set()
@@ -65,6 +71,6 @@ def _before(ops: Iterable[Any]) -> set[Any]:
     return seen
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+def _listed(ops: list[Any]) -> str:
+    more = f" and {len(ops) - 3} more" if len(ops) > 3 else ""
+    return ", ".join(op.name for op in ops[:3]) + more
