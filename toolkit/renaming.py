@@ -14,8 +14,8 @@ from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role, owners_first
 from toolkit.selection import Pattern, compile_regex, not_found
 
-Renames = Mapping[str, str] | Iterable[str] | Callable[[str], str]
-"""What functions take: `{OLD: NEW}`, `OLD=NEW` strings, or a function from old names to new ones."""
+Renames = Mapping[str, str] | str | Iterable[str] | Callable[[str], str]
+"""What functions take: `{OLD: NEW}`, `OLD=NEW` or several, or a function from old names to new ones."""
 Rule = tuple[str, str] | Callable[[str], str]
 
 
@@ -27,6 +27,8 @@ def read_rules(renames: Renames) -> list[Rule]:
     """
     if callable(renames):
         return [renames]
+    if isinstance(renames, str):
+        renames = [renames]
     if isinstance(renames, Mapping):
         return list(renames.items())
     return [parse(rule) for rule in renames]

@@ -202,4 +202,6 @@ def initial_slot_value(name: str) -> tuple[float, bool]:
     rmsprop.py, adam.py, adadelta.py, momentum.py).
     """
     slot = name.rpartition("/")[2]
+    if re.search(r"(^|/)(adagrad|ftrl)(_\d+)?/[^/]*_accumulator(_\d+)?\Z", name):
+        return 0.1, True  # keras/src/optimizers: adagrad.py, ftrl.py
     return _SLOT_VALUES.get(slot, 0.0), slot in _KNOWN_SLOTS

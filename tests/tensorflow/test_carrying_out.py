@@ -191,6 +191,26 @@ class TestTraining:
             assert begin().tobytes() == checkpoint["dense1/kernel"].read().tobytes()
         assert not begin().any()  # recovered from the training's own checkpoint
 
+    @pytest.mark.parametrize("saves", [False, True])
+    def test_a_hook_restores_again_when_the_session_is_lost(self, prefix, tmp_path, saves):
+        class Lost(v1.train.SessionRunHook):
+            is_lost = False
+
+            def after_run(self, context, values):
+                if not self.is_lost:
+                    self.is_lost = True
+                    raise tf.errors.AbortedError(None, None, "preempted")
+
+        with tf.Graph().as_default():
+            network()
+            kernel = next(v for v in v1.global_variables() if v.op.name == "dense1/kernel")
+            hooks = [RestoreHook(plan_restore(prefix, reinit=["global_step"])), Lost()]
+            directory = str(tmp_path / "run") if saves else None
+            with v1.train.MonitoredTrainingSession(checkpoint_dir=directory, hooks=hooks) as session:
+                value = session.run(kernel)
+        with open_checkpoint(prefix) as checkpoint:
+            assert value.tobytes() == checkpoint["dense1/kernel"].read().tobytes()
+
     def test_nothing_is_added_to_a_prepared_graph(self, prefix, graph):
         network()
         plan = plan_restore(prefix)

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_what_is_kept_is_remembered_over_restarts(session, model, tmp_path):
     ]
     assert "/" not in (tmp_path / "checkpoint").read_text()  # paths are relative
     assert {name for name in names_in(tmp_path) if not name.startswith("model.ckpt-")} == {
-        "checkpoint", "checkpoint.keeper.json",
+        "checkpoint", "model.ckpt.keeper.json",
     }  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_what_others_saved_stays(session, model, tmp_path):
 def test_a_step_that_another_program_saved_is_not_replaced(session, model, tmp_path):
     v1.train.Saver().save(session, str(tmp_path / "model.ckpt"), global_step=5, write_meta_graph=False)
     before = contents(tmp_path)
-    with pytest.raises(PublishError, match="exists"):
+    with pytest.raises(PublishError, match="exists, and is none of this keeper's"):
         CheckpointKeeper(tmp_path).save(session, 5)
     assert contents(tmp_path) == before
 
@@ -203,7 +204,7 @@ class TestObjects:
             for weight in model.weights:
                 weight.assign(np.random.default_rng(step).normal(size=weight.shape))
             path = keeper.save(model, step)
-        assert names_in(tmp_path) == ["checkpoint.keeper.json", "net-2.weights.h5", "net-3.weights.h5"]
+        assert names_in(tmp_path) == ["net-2.weights.h5", "net-3.weights.h5", "net.keeper.json"]
         other = build()
         assert keeper.restore(other).path == path
         assert [w.numpy().tobytes() for w in other.weights] == [w.numpy().tobytes() for w in model.weights]
@@ -242,16 +243,102 @@ def test_reject_targets_and_records(tmp_path, session, model):
     keeper = CheckpointKeeper(tmp_path)
     with pytest.raises(UsageError, match="int: expected a session, a tf.train.Checkpoint or a Keras model"):
         keeper.save(3, 1)
-    with pytest.raises(UsageError, match="step -1"):
+    with pytest.raises(UsageError, match="step -1: expected a whole number"):
         keeper.save(session, -1)
     for text in (
         "{",
         '{"saves": [], "removing": ["../x"]}',
         '{"saves": [{"name": "other-1", "step": 1, "time": 0}]}',
     ):
-        (tmp_path / "checkpoint.keeper.json").write_text(text)
+        (tmp_path / "model.ckpt.keeper.json").write_text(text)
         with pytest.raises(FormatError, match="not the record of a keeper"):
             CheckpointKeeper(tmp_path)
+
+
+class TestDirectories:
+    """What people do to a directory, and what happens to its saves."""
+
+    @pytest.fixture
+    def root(self):
+        return tf.train.Checkpoint(v=tf.Variable([1.0, 2.0]))
+
+    @pytest.mark.parametrize("step", [3.0, np.float32(3), np.int64(3), tf.constant(3)])
+    def test_any_whole_number_is_a_step(self, root, tmp_path, step):
+        assert CheckpointKeeper(tmp_path).save(root, step) == f"{tmp_path}/model.ckpt-3"
+        assert CheckpointKeeper(tmp_path).restore(root).step == 3
+
+    def test_what_is_no_step_or_metric_is_refused_before_anything_is_written(self, root, tmp_path):
+        keeper = CheckpointKeeper(tmp_path)
+        for options in (
+            {"step": 1.5},
+            {"step": "1"},
+            {"step": 1, "metric": "good"},
+            {"step": 1, "metric": [1, 2]},
+        ):
+            with pytest.raises(UsageError):
+                keeper.save(root, **options)
+        assert names_in(tmp_path) == []
+
+    def test_two_keepers_of_other_names_share_a_directory(self, root, tmp_path):
+        for step in (1, 2, 3):
+            for name in "ab":
+                CheckpointKeeper(tmp_path, name=name, keep=2).save(root, step)
+        for name in "ab":
+            assert [save.step for save in CheckpointKeeper(tmp_path, name=name).saves] == [2, 3]
+        paths = tf.train.get_checkpoint_state(str(tmp_path)).all_model_checkpoint_paths
+        assert [os.path.basename(path) for path in paths] == ["a-2", "a-3", "b-2", "b-3"]
+
+    def test_a_first_save_whose_process_was_killed_is_known(self, root, tmp_path, monkeypatch):
+        keeper = CheckpointKeeper(tmp_path)
+        monkeypatch.setattr(keeper._kept, "add", lambda save: None)  # the process ends before this
+        keeper.save(root, 0)
+        again = CheckpointKeeper(tmp_path)
+        assert [save.step for save in again.saves] == [0]
+        again.save(root, 0)
+
+    def test_the_order_is_that_of_saving_whatever_the_clock_says(self, root, tmp_path, monkeypatch):
+        keeper = CheckpointKeeper(tmp_path)
+        keeper.save(root, 1)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() - 3600)
+        keeper.save(root, 2)
+        assert keeper.restore(root).step == 2
+        assert [save.step for save in CheckpointKeeper(tmp_path).saves] == [1, 2]
+
+    def test_saves_that_were_removed_by_hand_count_no_more(self, root, tmp_path):
+        keeper = CheckpointKeeper(tmp_path, keep=2)
+        for step in (1, 2, 3):
+            keeper.save(root, step)
+        for path in tmp_path.glob("model.ckpt-3.*"):
+            path.unlink()
+        CheckpointKeeper(tmp_path, keep=2).save(root, 4)
+        assert steps(tmp_path) == [2, 4]
+        for path in tmp_path.glob("model.ckpt-*"):
+            path.unlink()
+        assert CheckpointKeeper(tmp_path).restore(root) is None
+
+    def test_tables_and_optimizers_that_are_not_built_are_restored_too(self, tmp_path):
+        def table():
+            return tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+
+        def model():
+            tf.keras.backend.clear_session()
+            return tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(2)], name="net")
+
+        first, filled = model(), table()
+        filled.insert(["a"], [5])
+        first.compile("adam", "mse")
+        first.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0)
+        keeper = CheckpointKeeper(tmp_path)
+        keeper.save(tf.train.Checkpoint(model=first, optimizer=first.optimizer, table=filled), 1)
+        second, empty, optimizer = model(), table(), tf.keras.optimizers.Adam()
+        restored = keeper.restore(tf.train.Checkpoint(model=second, optimizer=optimizer, table=empty))
+        assert "optimizer.build" in restored.plan.notes[0]
+        assert empty.lookup(tf.constant(["a"])).numpy().tolist() == [5]
+        optimizer.build(second.trainable_variables)
+        assert [v.numpy().tobytes() for v in optimizer.variables] == [
+            v.numpy().tobytes() for v in first.optimizer.variables
+        ]
 
 
 class TestKilled:
@@ -280,4 +367,4 @@ class TestKilled:
             assert outcome["skipped"] == 0, outcome
             # whoever saves next cleans up
             assert outcome["indexes"] == [f"model.ckpt-{step}.index", "model.ckpt-5.index"], outcome
-            assert outcome["others"] == ["checkpoint", "checkpoint.keeper.json"], outcome
+            assert outcome["others"] == ["checkpoint", "model.ckpt.keeper.json"], outcome

@@ -16,6 +16,7 @@ from toolkit import (
     Plan,
     PlanError,
     UsageError,
+    VariableNotFoundError,
     bind,
     open_checkpoint,
     plan_export,
@@ -169,6 +170,84 @@ class TestKeras:
         )
         plan_restore(tmp_path / "x.npz", model).apply(verify=True)
         assert {float(weight.numpy().flat[0]) for weight in model.weights} == {3.0}
+
+
+class TestNothingElseChanges:
+    def everything(self, model):
+        return bits([*model.variables, *model.optimizer.variables])
+
+    @pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5"])
+    def test_by_planning_from_keras_own_files(self, tmp_path, ending):
+        model = trained(network())
+        path = str(tmp_path / f"k{ending}")
+        (model.save_weights if ending == ".weights.h5" else model.save)(path)
+        target = trained(network(), steps=3)
+        before = self.everything(target)
+        plan_restore(path, target)
+        with pytest.raises(VariableNotFoundError):
+            plan_restore(path, target, ["nothing"])
+        assert self.everything(target) == before
+
+    def test_of_what_is_not_selected_averages_too(self, tmp_path):
+        def build(steps):
+            model = network()
+            model.compile(tf.keras.optimizers.Adam(0.1, use_ema=True), "mse")
+            model.fit(np.ones((8, 4)), np.ones((8, 2)), epochs=steps, verbose=0)
+            return model, tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+        path = build(1)[1].write(str(tmp_path / "m"))
+        model, root = build(3)
+        of_head = [v for v in model.optimizer.variables if "head" in v.path] + model.layers[-1].weights
+        before = bits(of_head)
+        plan_restore(path, root, exclude=["net/head"]).apply()
+        assert bits(of_head) == before
+
+
+@pytest.mark.parametrize("optimizer", ["Adagrad", "Ftrl", "Adam", "RMSprop"])
+def test_reinit_gives_slots_what_a_new_optimizer_has(tmp_path, optimizer):
+    def build():
+        model = network()
+        model.compile(getattr(tf.keras.optimizers, optimizer)(0.1), "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model, tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+    model, root = build()
+    fresh = {v.path: v.numpy().tobytes() for v in model.optimizer.variables if "head" in v.path}
+    model.fit(np.ones((8, 4)), np.ones((8, 2)), verbose=0)
+    path = root.write(str(tmp_path / "m"))
+    plan_restore(path, root, reinit=["net/head"], seed=1).apply()
+    assert {v.path: v.numpy().tobytes() for v in model.optimizer.variables if "head" in v.path} == fresh
+
+
+def test_a_subclassed_model_takes_what_was_saved_as_a_part(tmp_path):
+    class Sub(tf.keras.Model):
+        def __init__(self):
+            super().__init__(name="sub")
+            self.first, self.second = layers.Dense(3, name="fc"), layers.Dense(3, name="fc2")
+
+        def call(self, x):
+            return self.second(self.first(x))
+
+    def build():
+        model = Sub()
+        model(np.ones((1, 3), "f"))
+        return model
+
+    model = build()
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
+    other = build()
+    plan_restore(path, other).apply(verify=True)
+    assert bits(other.weights) == bits(model.weights)
+
+
+def test_copies_in_a_circle_are_a_problem_of_the_plan(tmp_path):
+    path = tf.train.Checkpoint(Module(5.0)).write(str(tmp_path / "m"))
+    module = Module()
+    module.c, module.d = tf.Variable([1.0], name="c"), tf.Variable([1.0], name="d")
+    plan = plan_restore(path, module, copy={"d": "b", "b": "c", "c": "b"})
+    assert plan["b"].problem == "copies go in a circle: b -> c -> b"
+    assert not plan.ok
+    assert [verdict.name for verdict in plan] == [verdict.name for verdict in plan.verdicts]
 
 
 class TestModules:

@@ -1,8 +1,8 @@
 """A directory of saves: what is remembered of them, which are there, and how old ones go.
 
-`checkpoint.keeper.json` lists what was saved, oldest first, and what is being removed: whoever is killed
-meanwhile, the next one finishes. TensorFlow's state file `checkpoint` is written beside it, with relative
-paths, so that TensorFlow finds the newest too.
+`NAME.keeper.json` lists what was saved, oldest first, what is being saved, and what is being removed:
+whoever is killed meanwhile, the next one finishes. TensorFlow's state file `checkpoint` is written beside
+it, with relative paths, so that TensorFlow finds the newest too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from toolkit.change.retention import Retention, Saved
 from toolkit.errors import CheckpointError, FormatError, PublishError
@@ -21,7 +22,7 @@ from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.read_back import checksum_of
 from toolkit.publish import Publication
 
-RECORD = "checkpoint.keeper.json"
+RECORD = ".keeper.json"
 WEIGHTS = ".weights.h5"
 _MAX_BYTES = 64 << 20
 
@@ -45,13 +46,36 @@ class KeptDirectory:
         self._name = name
         self._retention = retention
         self._sync = sync
-        self.saves, removing = self._read()
+        self._record = name + RECORD
+        self.saves, removing, saving = self._read()
         self._remove(removing)
-        self._adopt()
+        self._forget_missing()
+        if saving is not None and self._is_there(saving.name):
+            self.saves = [*(save for save in self.saves if save.name != saving.name), saving]
 
     def path(self, name: str) -> str:
         """Return the path of a save."""
         return os.path.join(self.directory, name)
+
+    def begin(self, save: Saved) -> None:
+        """Remember that a save is made: if it is complete when its process is killed, it counts.
+
+        Raises:
+            PublishError: Another program made one of this name, or the system refuses something.
+        """
+        self._forget_missing()
+        if save.name not in {each.name for each in self.saves} and self._is_there(save.name):
+            raise PublishError(
+                f"{self.path(save.name)}: exists, and is none of this keeper's",
+                path=self.path(save.name),
+                hint="save another step, or move it away",
+            )
+        self._write([], saving=save)
+
+    def give_up(self) -> None:
+        """Remember that the save that was begun is none."""
+        with contextlib.suppress(CheckpointError):
+            self._write([])
 
     def add(self, save: Saved) -> list[str]:
         """Remember a save that is complete, and remove those that are not kept any more.
@@ -78,9 +102,10 @@ class KeptDirectory:
 
         One that was complete when its process was killed is not remembered yet.
         """
-        times = {name: time for name, (_, time) in self._there().items()}
-        times |= {save.name: save.time for save in self.saves}
-        return iter(sorted(times, key=lambda name: (times[name], name), reverse=True))
+        self._forget_missing()
+        ours = [save.name for save in reversed(self.saves)]
+        times = self._others()
+        return iter([*ours, *sorted(times, key=lambda name: (times[name], name), reverse=True)])
 
     def newest_sound(self, *, weights: bool = False) -> tuple[str | None, list[CheckpointError]]:
         """Return the newest save that reads whole, every checksum of it, and why newer ones do not.
@@ -95,59 +120,75 @@ class KeptDirectory:
             try:
                 with open_checkpoint(self.path(name)) as checkpoint:
                     for variable in checkpoint.variables().values():
-                        checksum_of(variable)
+                        if variable.dtype.kind != "handle":
+                            checksum_of(variable)
                 return name, problems
             except CheckpointError as error:
                 problems.append(error)
         return None, problems
 
-    def _there(self) -> dict[str, tuple[int, float]]:
-        """Return step and time of all complete saves of this training in the directory."""
-        pattern = re.compile(re.escape(self._name) + r"-(\d+)(\.index|\.weights\.h5)")
+    def _others(self) -> dict[str, float]:
+        """Return the times of complete saves of this name in the directory that are not remembered."""
+        known = {save.name for save in self.saves}
         found = {}
         for entry in os.listdir(self.directory):
-            if match := pattern.fullmatch(entry):
+            name = entry.removesuffix(naming.INDEX)
+            if (entry != name or name.endswith(WEIGHTS)) and self._is_ours(name) and name not in known:
                 with contextlib.suppress(FileNotFoundError):
-                    time = os.stat(self.path(entry)).st_mtime
-                    found[entry.removesuffix(naming.INDEX)] = int(match[1]), time
+                    found[name] = os.stat(self.path(entry)).st_mtime
         return found
 
-    def _adopt(self) -> None:
-        """Remember the save that was complete when its process was killed: the newest, and after the rest."""
-        if not self.saves:
-            return
-        known = {save.name for save in self.saves}
-        last = self.saves[-1].time
-        for name, (step, time) in self._there().items():
-            if name not in known and time > last:
-                self.saves.append(Saved(name, step, time))
-        self.saves.sort(key=lambda save: save.time)
+    def _is_there(self, name: str) -> bool:
+        path = self.path(name)
+        return os.path.lexists(path if name.endswith(WEIGHTS) else naming.index_file(path))
 
-    def _read(self) -> tuple[list[Saved], list[str]]:
-        path = self.path(RECORD)
+    def _forget_missing(self) -> None:
+        """Forget saves that somebody removed."""
+        self.saves = [save for save in self.saves if self._is_there(save.name)]
+
+    def _read(self) -> tuple[list[Saved], list[str], Saved | None]:
+        path = self.path(self._record)
         if not os.path.lexists(path):
-            return [], []
+            return [], [], None
         try:
             with open(path, encoding="utf-8") as file:
                 document = json.loads(file.read(_MAX_BYTES))
-            saves = [Saved(**save) for save in document["saves"]]
-            if not all(self._is_ours(name) for name in [*(s.name for s in saves), *document["removing"]]):
+            saves, saving = list(map(self._saved, document["saves"])), document.get("saving")
+            removing = list(document["removing"])
+            if not all(map(self._is_ours, removing)):
                 raise ValueError("a name that is none of its saves")
-            return saves, list(document["removing"])
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            return saves, removing, None if saving is None else self._saved(saving)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FormatError(
                 f"not the record of a keeper: {error}",
                 path=path,
                 hint="move it away: all checkpoints stay, and none is removed any more",
             ) from error
 
+    def _saved(self, document: dict[str, Any]) -> Saved:
+        """Return a save as the record has it.
+
+        Raises:
+            ValueError, TypeError, KeyError: It is none.
+        """
+        metric = document.get("metric")
+        name, step = document["name"], document["step"]
+        if not self._is_ours(name) or type(step) is not int:
+            raise ValueError("a name that is none of its saves")
+        return Saved(name, step, float(document["time"]), None if metric is None else float(metric))
+
     def _is_ours(self, name: object) -> bool:
         pattern = re.escape(self._name) + r"-\d+(\.weights\.h5)?"
         return isinstance(name, str) and re.fullmatch(pattern, name) is not None
 
-    def _write(self, removing: Iterable[str]) -> None:
-        document = {"saves": [save._asdict() for save in self.saves], "removing": list(removing)}
-        self._publish(RECORD, json.dumps(document, indent=1))
+    def _write(self, removing: Iterable[str], saving: Saved | None = None) -> None:
+        document: dict[str, Any] = {
+            "saves": [save._asdict() for save in self.saves],
+            "removing": list(removing),
+        }
+        if saving is not None:
+            document["saving"] = saving._asdict()
+        self._publish(self._record, json.dumps(document, indent=1))
 
     def _write_state(self) -> None:
         """Write TensorFlow's state file; what others saved here stays in it."""

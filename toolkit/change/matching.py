@@ -85,6 +85,8 @@ class Matching:
         if name in self._renewed:
             return self._fresh(name, "to be reinitialized", again=True)
         if name not in self._selected:
+            if self._fresh_action == "keep":
+                return Fate("keep", "not selected")
             return self._fresh(name, "not selected")
         if role.of is not None and role.of in self._targets:
             owner = self.fate(role.of)
@@ -116,6 +118,13 @@ class Matching:
     def _copied(self, name: str) -> Fate:
         original = self._rules.copy[name]
         which = self._rules.copy_value
+        chain = [name]
+        while chain[-1] in self._rules.copy and chain[-1] not in chain[:-1]:
+            chain.append(self._rules.copy[chain[-1]])
+        if chain[-1] in chain[:-1]:
+            problem = f"copies go in a circle: {' -> '.join(chain)}"
+            hint = "let one of them start from something else"
+            return Fate("copy", problem, source=original, problem=problem, hint=hint)
         if which == "initial" and original not in self._rules.copy:
             owner = self.fate(original)
             if owner.action != "initialize":

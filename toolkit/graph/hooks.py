@@ -12,9 +12,9 @@ from toolkit.graph.plan import GraphPlan
 class RestoreHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     """A hook that carries a plan out when training begins.
 
-    It does so once, when the first session is made, and not at all where that was recovered from a
-    checkpoint of the training itself: its global step is past 0 then. `Scaffold(init_fn=plan.init_fn)` does
-    the same for those who make their own Scaffold.
+    It does so whenever a session is made whose global step is 0, or that has none: a training that was
+    recovered from a checkpoint of its own goes on from there. `Scaffold(init_op=tf.no_op(),
+    init_fn=plan.init_fn)` is for those who make their own Scaffold.
 
     Args:
         plan: Over the variables of the graph that is trained.
@@ -24,7 +24,6 @@ class RestoreHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     def __init__(self, plan: GraphPlan, *, verify: bool = False) -> None:
         self._plan = plan
         self._verify = verify
-        self._is_done = False
 
     def begin(self) -> None:
         """Add to the graph what the plan needs, before it is finalized."""
@@ -33,9 +32,6 @@ class RestoreHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
 
     def after_create_session(self, session: tf.compat.v1.Session, coord: Any) -> None:
         """Carry the plan out in a new training."""
-        if self._is_done:
-            return
-        self._is_done = True
         step = tf.compat.v1.train.get_global_step(session.graph)
         if step is None or session.run(step) == 0:
             self._plan.apply(session, verify=self._verify)

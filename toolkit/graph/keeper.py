@@ -120,7 +120,7 @@ class CheckpointKeeper:
         Args:
             target: A session (also a monitored one), whose global variables are saved through the Saver; a
                 `tf.train.Checkpoint`; or a Keras model, whose weights are.
-            step: Of the training. A save of the same step is replaced.
+            step: Of the training: a whole number of any kind. This keeper's save of the step is replaced.
             metric: How good the model is: by this the best are kept.
 
         Returns:
@@ -133,21 +133,27 @@ class CheckpointKeeper:
             ModelError: A variable has no value.
             UsageError: `target` is none of these, or `step` is below 0.
         """
-        if step < 0:
-            raise UsageError(f"step {step}: expected 0 or more")
+        step = _whole(step)
+        measured = None if metric is None else _number(metric)
         target = _target(target)
         is_weights = isinstance(target, tf.keras.Model)
         name = f"{self._name}-{step}{WEIGHTS if is_weights else ''}"
         path = self._kept.path(name)
         replaces = name in {save.name for save in self._kept.saves}
         self._refuse_without_room(target, path)
-        if is_weights:
-            _save_weights(target, path, force=replaces, sync=self._sync)
-        elif isinstance(target, tf.train.Checkpoint):
-            _save_objects(target, path, force=replaces, sync=self._sync)
-        else:
-            save_session(target, path, force=replaces, sync=self._sync)
-        self._kept.add(Saved(name, int(step), time.time(), None if metric is None else float(metric)))
+        saved = Saved(name, step, time.time(), measured)
+        self._kept.begin(saved)
+        try:
+            if is_weights:
+                _save_weights(target, path, force=replaces, sync=self._sync)
+            elif isinstance(target, tf.train.Checkpoint):
+                _save_objects(target, path, force=replaces, sync=self._sync)
+            else:
+                save_session(target, path, force=replaces, sync=self._sync)
+        except BaseException:
+            self._kept.give_up()
+            raise
+        self._kept.add(saved)
         return path
 
     def restore(self, target: Any, **options: Any) -> Restored | None:
@@ -160,6 +166,9 @@ class CheckpointKeeper:
         Raises:
             FormatError: There are saves, and all are broken.
             PlanError: The newest sound one does not fit `target`; nothing was done.
+
+        Of a `tf.train.Checkpoint` all else that TensorFlow keeps is restored too: tables, iterators, and what
+        an optimizer that is not built yet will ask for.
         """
         target = _target(target)
         name, problems = self._kept.newest_sound(weights=isinstance(target, tf.keras.Model))
@@ -179,6 +188,9 @@ class CheckpointKeeper:
                 plan.apply(target)
             else:
                 plan.apply()
+        if isinstance(target, tf.train.Checkpoint):
+            # tables and the like, and what an optimizer that is not built yet will ask for
+            target.read(path).expect_partial()
         return Restored(path, step, plan, tuple(problems))
 
     def _refuse_without_room(self, target: Any, path: str) -> None:
@@ -191,6 +203,35 @@ class CheckpointKeeper:
                 path=path,
                 hint="free some space, or keep fewer saves; the earlier ones are whole",
             )
+
+
+def _whole(step: Any) -> int:
+    """Return a step as a number: it may be NumPy's, or a variable.
+
+    Raises:
+        UsageError: It is none, or below 0.
+    """
+    value = np.asarray(step.numpy() if hasattr(step, "numpy") else step)
+    if (
+        value.size != 1
+        or value.dtype.kind not in "iuf"
+        or value.item() != int(value.item())
+        or value.item() < 0
+    ):
+        raise UsageError(f"step {step!r}: expected a whole number of 0 or more")
+    return int(value.item())
+
+
+def _number(metric: Any) -> float:
+    """Return a metric as a number.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return float(np.asarray(metric, np.float64).reshape(()))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"metric {metric!r}: expected a number") from error
 
 
 def _target(target: Any) -> Any:
@@ -235,7 +276,8 @@ def _save_objects(checkpoint: tf.train.Checkpoint, prefix: str, *, force: bool, 
     def check(staged: str) -> None:
         with BundleCheckpoint(staged) as written:
             for variable in written.variables().values():
-                checksum_of(variable)
+                if variable.dtype.kind != "handle":
+                    checksum_of(variable)
             for key, variable in variables_of(checkpoint).items():
                 if written.find(key) is None:
                     raise MismatchError(

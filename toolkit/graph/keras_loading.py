@@ -84,7 +84,7 @@ def _load(
     model: Any, files: list[str], variables: list[Variable], options: dict[str, Any], look: Look
 ) -> Loading:
     """Return which of the model's variables Keras loads each of the file's into, in this way."""
-    targets = _all_variables(model)
+    targets = all_variables(model)
     numbers: dict[str, int] = {}
     for power, file in enumerate(files):
         for target in targets:
@@ -106,7 +106,7 @@ def _load(
     return Loading({variables[number].name: name for name, number in numbers.items()}, None, is_complete)
 
 
-def _all_variables(model: Any) -> list[Any]:
+def all_variables(model: Any) -> list[Any]:
     """Return the variables of a model and of its optimizer, each once."""
     optimizer = getattr(model, "optimizer", None)
     return list({id(v): v for v in [*model.variables, *getattr(optimizer, "variables", [])]}.values())
@@ -114,7 +114,7 @@ def _all_variables(model: Any) -> list[Any]:
 
 def _by_path(model: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Yield the values of a model's variables by their paths, where these are unique."""
-    variables = _all_variables(model)
+    variables = all_variables(model)
     times = Counter(variable.path for variable in variables)
     for variable in variables:
         if times[variable.path] == 1:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -25,7 +24,7 @@ from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, ModelError
 from toolkit.graph.keras_loading import ask_keras
 from toolkit.graph.model_function import call
-from toolkit.graph.trackables import variables_of
+from toolkit.graph.trackables import place_of, variables_of
 from toolkit.plan import Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
@@ -141,7 +140,7 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
         )
     weights = {weight.path: weight for weight in model.weights}
     known = variables_of(model)
-    prefix = _place_of(known, checkpoint)
+    prefix = place_of(known, checkpoint)
     keys = {id(variable): (prefix + key,) for key, variable in known.items()}
     targets = {
         path: Target(
@@ -153,15 +152,3 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
     fates = Matching(checkpoint, targets, Rules(rename=rename, offers=False), called=called).fates()
     made = copied(fates, targets, checkpoint.variables())
     return WeightsPlan(list(made.verdicts.values()), made.results, checkpoint, model, made.unused)
-
-
-def _place_of(keys: Iterable[str], checkpoint: Checkpoint) -> str:
-    """Return what the keys of a model begin with in an object-based checkpoint that has it as a part.
-
-    It is empty where they are all there as they are, and where it cannot be told.
-    """
-    names, keys = checkpoint.variables(), list(keys)
-    first = f"/{keys[0]}" if keys else ""
-    places = [""] + [name.removesuffix(first[1:]) for name in names if first and name.endswith(first)]
-    fitting = [place for place in places if all(place + key in names for key in keys)]
-    return fitting[0] if len(fitting) == 1 else ""

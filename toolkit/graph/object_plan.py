@@ -30,6 +30,7 @@ class ObjectPlan(Plan):
         checkpoint: Where values are restored from.
         stored: The checkpoint's variable that each restored one comes from, by the model's name.
         unused: Names in the checkpoint that nothing takes.
+        notes: What else is good to know, in sentences.
         seed: For the values that are drawn; without one, one is drawn if there are such.
     """
 
@@ -42,13 +43,19 @@ class ObjectPlan(Plan):
         stored: Mapping[str, Variable],
         unused: Sequence[str] = (),
         seed: int | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
         verdicts = list(verdicts)
         specs = (initializers.parse(v.initializer) for v in verdicts if v.initializer)
         if seed is None and any(initializers.is_random(spec) for spec in specs):
             seed = secrets.randbits(_SEED_BITS)
         super().__init__(
-            verdicts, origin=checkpoint.path, unused=unused, seed=seed, files=states_of(checkpoint)
+            verdicts,
+            origin=checkpoint.path,
+            unused=unused,
+            seed=seed,
+            files=states_of(checkpoint),
+            notes=notes,
         )
         self._variables = dict(variables)
         self._stored = dict(stored)

@@ -86,6 +86,10 @@ def plan_restore(
         ModelError: The target has no variables, or two of one name.
         FormatError: The checkpoint's index breaks a rule.
     """
+    if not all(isinstance(name, str) for pair in dict(copy or {}).items() for name in pair):
+        raise UsageError("copy: expected names", hint="copy={'new/kernel': 'old/kernel'}")
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise UsageError(f"seed {seed!r}: expected a number of 0 or more")
     rules = Rules(
         tuple(listed(patterns)),
         tuple(listed(exclude)),

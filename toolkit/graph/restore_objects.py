@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -12,9 +13,9 @@ from toolkit.change.rules import Rules, Target, verdicts_of
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import ModelError, UsageError
 from toolkit.formats.bundle import object_roles
-from toolkit.graph.keras_loading import ask_keras
+from toolkit.graph.keras_loading import all_variables, ask_keras
 from toolkit.graph.object_plan import ObjectPlan
-from toolkit.graph.trackables import full_name, objects_of
+from toolkit.graph.trackables import full_name, objects_of, place_of
 from toolkit.plan import Verdict
 from toolkit.roles import ATTRIBUTE, Role, initial_slot_value
 
@@ -37,6 +38,11 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
             hint="copy their current ones: copy_value='current'",
         )
     variables, targets = targets_of(root)
+    keys = {each for target in targets.values() for each in target.aliases if each.endswith(ATTRIBUTE)}
+    if place := place_of(keys, checkpoint):
+        for name, target in targets.items():
+            moved = tuple(place + key for key in target.aliases if key in keys)
+            targets[name] = target._replace(aliases=(*target.aliases, *moved))
     called = {}
     if isinstance(root, tf.keras.Model):
         called = _asked(root, checkpoint)
@@ -48,9 +54,19 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
         variables,
         checkpoint=checkpoint,
         stored=stored,
-        unused=[name for name in checkpoint.variables() if name not in taken],
+        unused=(unused := [name for name in checkpoint.variables() if name not in taken]),
         seed=seed,
+        notes=_of_optimizers(root, checkpoint, unused),
     )
+
+
+def _of_optimizers(root: Any, checkpoint: Checkpoint, unused: Iterable[str]) -> list[str]:
+    """Return that an optimizer takes nothing because it has no variables yet, if that is so."""
+    roles = checkpoint.roles()
+    if isinstance(root, tf.keras.Model) or not any(roles[name].kind == "slot" for name in unused):
+        return []
+    note = "slots of the checkpoint are taken by nothing: an optimizer has none before it is built"
+    return [f"{note}: optimizer.build(model.trainable_variables)"]
 
 
 def targets_of(root: Any) -> tuple[dict[str, Any], dict[str, Target]]:
@@ -101,7 +117,7 @@ def _dtype(variable: Any) -> dtypes.DType:
 
 def _asked(model: Any, checkpoint: Checkpoint) -> dict[str, str]:
     """Return what Keras makes of a file of weights; the model has its own values again afterwards."""
-    kept = [(variable, variable.numpy()) for variable in model.variables]
+    kept = [(variable, variable.numpy()) for variable in all_variables(model)]
     try:
         return ask_keras(model, checkpoint).names
     finally:

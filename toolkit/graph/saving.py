@@ -89,7 +89,7 @@ def saver_of(graph: tf.Graph, keys: Mapping[str, Any]) -> tf.compat.v1.train.Sav
         if graph.finalized:
             raise ModelError(
                 "the graph is finalized, and a Saver would have to add its ops",
-                hint="save once before finalizing it",
+                hint="before it is: CheckpointKeeper.prepare(graph), plan.prepare(), or save once",
             )
         with graph.as_default(), tf.device(None), tf.control_dependencies(None):
             savable = {k: v.parts if isinstance(v, Partitioned) else v for k, v in keys.items()}

@@ -7,10 +7,12 @@ Source: tensorflow/python/checkpoint (graph_view.py, trackable_view.py, util.py)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from toolkit.checkpoint import Checkpoint
 from toolkit.formats.bundle.object_graph import ObjectGraph
 from toolkit.formats.bundle.schema import message_class
 from toolkit.roles import ATTRIBUTE
@@ -74,6 +76,18 @@ def full_name(variable: Any) -> str:
     """Return the name that a variable had in a graph, or would have: of Keras's, its path."""
     path = getattr(variable, "path", None)
     return path if isinstance(path, str) else str(variable.name).partition(":")[0]
+
+
+def place_of(keys: Iterable[str], checkpoint: Checkpoint) -> str:
+    """Return what the keys of a model begin with in an object-based checkpoint that has it as a part.
+
+    It is empty where they are all there as they are, and where it cannot be told.
+    """
+    names, keys = checkpoint.variables(), list(keys)
+    first = f"/{keys[0]}" if keys else ""
+    places = [""] + [name.removesuffix(first[1:]) for name in names if first and name.endswith(first)]
+    fitting = [place for place in places if all(place + key in names for key in keys)]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def _roots(root: Any, view: Any) -> list[Any]:
