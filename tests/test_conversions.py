@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 
 import h5py
@@ -14,6 +15,7 @@ from tests.conftest import VALID, names_in, write_bundle
 from tests.strategies import PLAIN, examples, tensors
 from toolkit import (
     PublishError,
+    ReadError,
     UsageError,
     dtypes,
     export,
@@ -295,3 +297,19 @@ def test_nothing_is_held_but_chunks_of_what_is_in_fortrans_order(tmp_path, save)
         tracemalloc.stop()
     assert peak < 24 << 20
     assert (tmp_path / "out.data-00000-of-00001").read_bytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_what_was_closed_is_not_read(tmp_path, ending):
+    """Not from another file either, that has the closed one's number."""
+    prefix = write_bundle(tmp_path / "m", {"w": np.arange(4, dtype="f")})
+    export(prefix, tmp_path / f"x.{ending}")
+    checkpoint = open_checkpoint(tmp_path / f"x.{ending}")
+    variable = checkpoint["w"]
+    checkpoint.close()
+    others = [os.open(tmp_path / "m.index", os.O_RDONLY) for _ in range(8)]
+    for read in (variable.load, variable.read, lambda: list(variable.chunks())):
+        with pytest.raises(ReadError, match="was closed"):
+            read()
+    for other in others:
+        os.close(other)

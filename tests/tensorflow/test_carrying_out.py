@@ -110,6 +110,24 @@ class TestWritten:
         with pytest.raises(MismatchError, match="more: missing in the plan"):
             bind(plan)
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"source": "nowhere"},
+            {"action": "copy", "source": "nothing"},
+            {"action": "copy", "source": None},
+            {"action": "mean"},
+            {"source": 5},
+            {"action": "initialize", "initializer": "magic"},
+        ],
+    )
+    def test_a_plan_that_was_changed_by_hand_is_checked(self, prefix, graph, change):
+        network()
+        document = json.loads(plan_restore(prefix).to_json())
+        document["plan"][0].update(change)
+        with pytest.raises(UsageError):
+            bind(Plan.from_json(json.dumps(document)))
+
 
 class TestFiles:
     def test_that_changed_since_the_plan_are_refused(self, prefix, session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import weakref
@@ -44,16 +45,23 @@ class ReadFile:
         self.size = status.st_size
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; a second time does nothing. Its number may be another file's from then on."""
         self._close()
+        self._fd = -1
 
     def fileno(self) -> int:
-        """Return the file descriptor, which stays this object's."""
+        """Return the file descriptor, which stays this object's.
+
+        Raises:
+            ReadError: The file was closed.
+        """
+        if self._fd < 0:
+            raise closed(self.path)
         return self._fd
 
     def identity(self) -> Identity:
         """Return what tells this file from another that may take its name."""
-        return identity_of(os.fstat(self._fd))
+        return identity_of(os.fstat(self.fileno()))
 
     def read(self, offset: int, size: int) -> bytes:
         """Return the `size` bytes at `offset`.
@@ -148,7 +156,16 @@ def _irregular(path: str) -> ReadError:
     )
 
 
+def closed(path: str) -> ReadError:
+    """Return the error that says that the file at `path` was closed before it was read."""
+    return ReadError(
+        f"{path}: was closed", path=path, hint="close the checkpoint when what was made of it is carried out"
+    )
+
+
 def _refused(path: str, error: OSError | ValueError) -> ReadError:
+    if isinstance(error, OSError) and error.errno == errno.EBADF:
+        return closed(path)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     hint = _HINTS.get(type(error), "check the path, and whether the disk is well")
     return ReadError(f"{path}: {(reason or str(error)).lower()}", path=path, hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolkit import initializers
 from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, UsageError
@@ -13,7 +14,7 @@ from toolkit.graph.plan import GraphPlan
 from toolkit.graph.restore import graph_variables
 from toolkit.graph.restore_objects import is_alive, targets_of
 from toolkit.graph.variables import dtype_of, shape_of
-from toolkit.plan import Plan
+from toolkit.plan import Plan, Verdict
 
 _Kind = tuple[str, tuple[int, ...] | None]
 """Dtype and shape; the latter `None` where a graph leaves it open."""
@@ -41,6 +42,7 @@ def bind(plan: Plan, target: Any = None) -> GraphPlan | ObjectPlan:
         variables = graph_variables(target)
         found = {name: (dtype_of(v).name, shape_of(v)) for name, v in variables.items()}
     _refuse_other_model({v.name: (v.dtype, v.shape) for v in plan.verdicts}, found)
+    _check(plan, found)
     if plan.origin is None:
         if is_alive(target):
             raise UsageError("the plan is of no checkpoint", hint="give one that plan_restore made")
@@ -73,12 +75,39 @@ def _stored(plan: Plan, checkpoint: Checkpoint) -> dict[str, Variable]:
     stored = {}
     for verdict in plan.verdicts:
         if verdict.action in ("restore", "cast", "overlap") and verdict.problem is None:
-            variable = checkpoint.find((verdict.source or "").removeprefix(f"{plan.origin}::"))
+            variable = checkpoint.find(str(verdict.source).removeprefix(f"{plan.origin}::"))
             if variable is None:
-                what = f"{verdict.name}: {verdict.source} is no variable of the checkpoint"
-                raise UsageError(what, hint="make the plan again")
+                raise _unfit(verdict, f"{verdict.source} is no variable of the checkpoint")
+            fits = verdict.shape in (None, variable.shape) or (
+                verdict.action == "overlap" and len(verdict.shape or ()) == len(variable.shape)
+            )
+            if not fits or (verdict.action == "restore" and variable.dtype.name != verdict.dtype):
+                raise _unfit(verdict, f"{verdict.source} is {variable.dtype} {variable.shape}")
             stored[verdict.name] = variable
     return stored
+
+
+def _check(plan: Plan, found: dict[str, _Kind]) -> None:
+    """Refuse a plan over a model that no `plan_restore` made: written by hand, or over files.
+
+    Raises:
+        UsageError: It is one.
+    """
+    for verdict in plan.verdicts:
+        if verdict.action not in ("restore", "cast", "overlap", "initialize", "copy", "keep"):
+            raise _unfit(verdict, f"no model can {verdict.action} it")
+        if verdict.action == "copy" and (
+            verdict.source not in found or not _agree(found[verdict.name], found[verdict.source])
+        ):
+            raise _unfit(verdict, f"{verdict.source} is no variable of the model that it can be a copy of")
+        if verdict.initializer is not None:
+            initializers.parse(verdict.initializer)
+    if plan.seed is not None and (type(plan.seed) is not int or plan.seed < 0):
+        raise UsageError(f"seed {plan.seed!r}: expected a number of 0 or more", hint="make the plan again")
+
+
+def _unfit(verdict: Verdict, why: str) -> UsageError:
+    return UsageError(f"{verdict.name}: {why}", hint="make the plan again")
 
 
 def _refuse_other_model(expected: dict[str, _Kind], found: dict[str, _Kind]) -> None:

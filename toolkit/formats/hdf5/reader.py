@@ -20,7 +20,7 @@ from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import ChecksumError, FormatError, ReadError, UnsupportedError
 from toolkit.formats.blocks import block_shape, extent, regions
-from toolkit.formats.file import ReadFile
+from toolkit.formats.file import ReadFile, closed
 from toolkit.formats.hdf5 import layouts
 from toolkit.formats.hdf5 import types as hdf5_types
 from toolkit.formats.ranges import FileRange
@@ -270,6 +270,8 @@ class _Datasets(StreamedSource):
         return elements
 
     def _read(self, variable: Variable, dataset: h5py.Dataset, region: tuple[slice, ...]) -> Any:
+        if not dataset:
+            raise closed(self._path)
         try:
             return dataset[region]
         except (OSError, RuntimeError, ValueError) as error:
