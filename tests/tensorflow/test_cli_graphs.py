@@ -115,6 +115,16 @@ def test_a_plan_that_fails_is_exit_1_with_the_plan_on_stdout(ckpt, tmp_path, pre
         assert contents(tmp_path) == before
 
 
+def test_init_starts_copies_from_one_draw(ckpt, tmp_path):
+    ran = ckpt(
+        "init", "--model", f"{HERE}:small", "-o", tmp_path / "out", "--copy", "head/kernel/Adam=head/kernel"
+    )
+    assert ran.code == 0, ran.err
+    with open_checkpoint(tmp_path / "out") as checkpoint:
+        assert checkpoint["head/kernel"].read().any()
+        assert checkpoint["head/kernel/Adam"].read().tobytes() == checkpoint["head/kernel"].read().tobytes()
+
+
 def test_averages_copies_and_verification(ckpt, tmp_path, prefix):
     model = f"{HERE}:small"
     ran = ckpt(

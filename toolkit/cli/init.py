@@ -6,6 +6,7 @@ from toolkit.cli import graphs, options, output
 def init(
     model: options.Model,
     out: options.Out = None,
+    copy: options.Copy = None,
     seed: options.Seed = None,
     force: options.Force = False,
     no_sync: options.NoSync = False,
@@ -26,9 +27,10 @@ def init(
         from toolkit.graph.initialize import plan_initialize
         from toolkit.graph.model_function import build
         from toolkit.graph.saving import save
+        from toolkit.graph.variables import all_variables
 
         graph = build(model, seed=seed)
-        plan = plan_initialize(graph=graph)
+        plan = plan_initialize(all_variables(graph), copies=options.copies(copy), graph=graph)
         plan.seed = seed
         if destination:
             with graphs.session(graph) as session:

@@ -101,6 +101,14 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Copy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NEW=OLD",
+        help="Start the model's variable NEW as a copy of its OLD. May be repeated.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 NoTruncate = Annotated[bool, typer.Option("--no-truncate", help="Show names whole, and every row.")]
 Quiet = Annotated[
@@ -108,6 +116,21 @@ Quiet = Annotated[
     typer.Option("--quiet", "-q", help="Print data and errors, nothing else.", callback=_set_quiet),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]
+
+
+def copies(given: list[str] | None) -> dict[str, str]:
+    """Return what `--copy` was given, NEW → OLD.
+
+    Raises:
+        UsageError: One is not `NEW=OLD`.
+    """
+    found = {}
+    for text in given or ():
+        new, equals, old = text.partition("=")
+        if not (new and equals and old):
+            raise UsageError(f"{text!r}: not a copy", hint="write NEW=OLD: --copy head2/kernel=head/kernel")
+        found[new] = old
+    return found
 
 
 def destination(

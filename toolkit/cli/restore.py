@@ -7,7 +7,6 @@ import typer
 
 from toolkit.cli import graphs, options, output
 from toolkit.cli.patterns import gather
-from toolkit.errors import UsageError
 
 
 def restore(
@@ -39,14 +38,7 @@ def restore(
         Literal["prefer", "require", "ignore"],
         typer.Option(help="Take moving averages in place of the variables that they are of."),
     ] = "ignore",
-    copy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NEW=OLD",
-            help="Start the model's variable NEW as a copy of its OLD. May be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    copy: options.Copy = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every restored variable back and compare its checksum.")
     ] = False,
@@ -89,7 +81,7 @@ def restore(
             on_shape=on_shape,
             cast=cast,
             ema=ema,
-            copy=dict(map(_pair, copy or ())),
+            copy=options.copies(copy),
         )
         assert isinstance(plan, GraphPlan)
         if seed is not None or any(v.action in ("initialize", "overlap") for v in plan.verdicts):
@@ -102,11 +94,3 @@ def restore(
     done = destination if plan.ok else None
     output.plan("restore", plan, done, json=json, every_row=no_truncate)
     plan.check()
-
-
-def _pair(text: str) -> tuple[str, str]:
-    """Return NEW and OLD of `NEW=OLD`."""
-    new, found, old = text.partition("=")
-    if not (new and found and old):
-        raise UsageError(f"{text!r}: not a copy", hint="write NEW=OLD: --copy head2/kernel=head/kernel")
-    return new, old
