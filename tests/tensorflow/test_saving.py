@@ -145,7 +145,7 @@ def test_a_finalized_graph_that_was_never_saved_is_refused(tmp_path):
         graph.finalize()
         with pytest.raises(ModelError, match="the graph is finalized") as refused:
             toolkit.save(session, tmp_path / "m")
-    assert refused.value.hint == "save once before finalizing it"
+    assert refused.value.hint == "before it is: CheckpointKeeper.prepare(graph), plan.prepare(), or save once"
     assert list(tmp_path.iterdir()) == []
 
 
