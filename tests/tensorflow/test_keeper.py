@@ -194,6 +194,14 @@ class TestObjects:
         again.read(f"{tmp_path}/model.ckpt-3").assert_consumed()
         assert again.w.numpy().tolist() == [3] * 3
 
+    def test_what_the_options_leave_out_is_not_restored_after_all(self, tmp_path):
+        keeper = CheckpointKeeper(tmp_path)
+        keeper.save(self.build(3.0), 3)
+        root = self.build(1.0)
+        assert keeper.restore(root, exclude=["w"]).plan["w"].action == "keep"
+        assert root.w.numpy().tolist() == [1] * 3
+        assert root.step.numpy() == 3
+
     def test_weights_of_a_keras_model_are_saved_and_restored(self, tmp_path):
         def build():
             return tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(3, name="d")], name="net")

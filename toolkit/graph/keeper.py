@@ -167,8 +167,8 @@ class CheckpointKeeper:
             FormatError: There are saves, and all are broken.
             PlanError: The newest sound one does not fit `target`; nothing was done.
 
-        Of a `tf.train.Checkpoint` all else that TensorFlow keeps is restored too: tables, iterators, and what
-        an optimizer that is not built yet will ask for.
+        Of a `tf.train.Checkpoint`, without options, all else that TensorFlow keeps is restored too: tables,
+        iterators, and what an optimizer that is not built yet will ask for.
         """
         target = _target(target)
         name, problems = self._kept.newest_sound(weights=isinstance(target, tf.keras.Model))
@@ -188,8 +188,9 @@ class CheckpointKeeper:
                 plan.apply(target)
             else:
                 plan.apply()
-        if isinstance(target, tf.train.Checkpoint):
-            # tables and the like, and what an optimizer that is not built yet will ask for
+        if isinstance(target, tf.train.Checkpoint) and not options:
+            # tables and the like, and what an optimizer that is not built yet will ask for; with options it
+            # would restore what the plan has left out or initialized
             target.read(path).expect_partial()
         return Restored(path, step, plan, tuple(problems))
 

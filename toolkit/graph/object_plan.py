@@ -82,8 +82,8 @@ class ObjectPlan(Plan):
                 self._variables[verdict.name].assign(self._value(verdict))
         for name, source in copies.items():
             origin = source
-            while origin in copies and origin != name:
-                origin = copies[origin]
+            for _ in copies:  # a chain is no longer than this
+                origin = copies.get(origin, origin)
             self._variables[name].assign(self._variables[origin])
         if verify:
             for verdict in self.verdicts:

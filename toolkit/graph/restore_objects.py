@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -56,14 +56,18 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
         stored=stored,
         unused=(unused := [name for name in checkpoint.variables() if name not in taken]),
         seed=seed,
-        notes=_of_optimizers(root, checkpoint, unused),
+        notes=_of_optimizers(root, targets, checkpoint, unused),
     )
 
 
-def _of_optimizers(root: Any, checkpoint: Checkpoint, unused: Iterable[str]) -> list[str]:
+def _of_optimizers(
+    root: Any, targets: Mapping[str, Target], checkpoint: Checkpoint, unused: Iterable[str]
+) -> list[str]:
     """Return that an optimizer takes nothing because it has no variables yet, if that is so."""
     roles = checkpoint.roles()
-    if isinstance(root, tf.keras.Model) or not any(roles[name].kind == "slot" for name in unused):
+    has_slots = any(target.role is not None and target.role.kind == "slot" for target in targets.values())
+    leaves_slots = any(roles[name].kind == "slot" for name in unused)
+    if isinstance(root, tf.keras.Model) or has_slots or not leaves_slots:
         return []
     note = "slots of the checkpoint are taken by nothing: an optimizer has none before it is built"
     return [f"{note}: optimizer.build(model.trainable_variables)"]
