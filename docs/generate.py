@@ -14,7 +14,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MARKER = "<!-- What follows is written by docs/generate.py: change the code, not this. -->\n"
-COMMANDS = ("inspect", "init", "restore", "reinit", "export", "import")
+COMMANDS = (
+    *("inspect", "init", "restore", "reinit", "edit", "merge", "average", "export", "import"),
+    *("log", "latest", "prune", "repair"),
+)
 
 
 def help_of(*arguments: str) -> str:

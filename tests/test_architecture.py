@@ -18,6 +18,7 @@ FLOORS = [
     ("toolkit.version", 1),
     ("toolkit.publish", 2),
     ("toolkit.staging", 2),
+    ("toolkit.units", 2),
     ("toolkit.roles", 2),
     ("toolkit.selection", 2),
     ("toolkit.renaming", 2),

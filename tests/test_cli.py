@@ -154,7 +154,7 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path):
     prefix = write_bundle(tmp_path / "m", {f"v{i}": np.zeros(1 << 20, "f") for i in range(10)})
     main, child = pty.openpty()
     with subprocess.Popen(
-        [*CKPT, "reinit", prefix, "v7", "-o", tmp_path / "out"], stdout=subprocess.PIPE, stderr=child,
+        [*CKPT, "reinit", prefix, "**", "-o", tmp_path / "out"], stdout=subprocess.PIPE, stderr=child,
         env={**os.environ, "COLUMNS": "90", "TERM": "xterm"},
     ) as process:  # fmt: skip
         os.close(child)
@@ -201,7 +201,7 @@ def test_shell_completion_completes_commands_options_and_variables(trained):
         )
         return done.stdout.split()
 
-    assert complete("re") == ["restore", "reinit"]
+    assert complete("re") == ["restore", "reinit", "repair"]
     assert "--no-truncate" in complete("inspect", "--no")
     assert complete("inspect", trained, "co") == ["conv1/", "conv10/"]
     assert complete("inspect", trained, "conv1/b") == ["conv1/bias", "conv1/bias/"]

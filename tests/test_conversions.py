@@ -23,8 +23,8 @@ from toolkit import (
     open_checkpoint,
     plan_export,
 )
-from toolkit.change.sizes import parse_size
 from toolkit.formats.bundle.writer import BundleWriter
+from toolkit.units import parse_size
 
 FORMATS = ("h5", "safetensors", "npz")
 GOLDEN = ["perceptron", "dtypes", "strings", "shards"]

@@ -12,8 +12,9 @@ import pytest
 from tests.conftest import VALID, write_bundle
 from toolkit import inspect, open_checkpoint
 from toolkit.formats.bundle.schema import message_class
+from toolkit.names import shorten
 from toolkit.render.listing import listing
-from toolkit.render.units import count, shorten, size
+from toolkit.units import count, size
 
 
 def test_the_listing_of_a_small_network(ckpt, trained):

@@ -19,10 +19,11 @@ HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 EVERY_NAME = {
     "Checkpoint", "CheckpointError", "CheckpointKeeper", "ChecksumError", "Exported", "FormatError", "GraphVariable",
     "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "RestoreHook", "Restored",
-    "Summary",
+    "Edit", "Found", "Logged", "Pruning", "Repair", "Summary",
     "TruncatedError", "UnsupportedError", "UsageError", "Variable", "VariableNotFoundError", "Verdict",
-    "__version__", "bind", "export", "import_checkpoint", "initialize", "inspect", "list_variables",
-    "open_checkpoint", "plan_export", "plan_import", "plan_initialize", "plan_reinit", "plan_restore", "save",
+    "__version__", "bind", "edit", "export", "latest", "log", "import_checkpoint", "initialize", "inspect", "list_variables",
+    "open_checkpoint", "plan_average", "plan_export", "plan_import", "plan_initialize", "plan_merge", "plan_prune",
+    "plan_reinit", "plan_repair", "plan_restore", "save",
 }  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from tests.conftest import contents, names_in, write_bundle
 from toolkit import (
     MismatchError,
     PublishError,
-    UnsupportedError,
     UsageError,
     VariableNotFoundError,
     open_checkpoint,
@@ -197,7 +196,7 @@ def test_powers_of_betas_stay_unless_they_are_named(trained, init):
         assert plan["beta1_power"].reason == "power of a beta: kept, unless it is named"
         with pytest.raises(UsageError, match="no default initial value for a power of a beta") as refused:
             plan_reinit(checkpoint, "beta1_power")
-        assert "--init constant:BETA" in refused.value.hint
+        assert "--init constant:VALUE" in refused.value.hint
         named = plan_reinit(checkpoint, "beta1_power", init="constant:0.9")
         assert named["beta1_power"].initializer == "constant:0.9"
 
@@ -219,15 +218,11 @@ def test_strings_can_be_emptied_but_have_no_default(tmp_path):
     assert read(tmp_path / "out")["words"].tolist() == [b"", b""]
 
 
-def test_an_object_based_checkpoint_needs_keep_slots(tmp_path):
+def test_an_object_graph_is_no_value_of_the_model(tmp_path):
     key = "w/.ATTRIBUTES/VARIABLE_VALUE"
     content = {key: np.ones(2, "f"), "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"\n\0", object)}
     prefix = write_bundle(tmp_path / "m", content)
-    with open_checkpoint(prefix) as checkpoint:
-        with pytest.raises(UnsupportedError) as refused:
-            plan_reinit(checkpoint, ["w"])
-        assert refused.value.hint == "--keep-slots reinitializes the variables alone"
-    reinit(prefix, tmp_path / "out", "**", keep_slots=True, init="zeros")
+    reinit(prefix, tmp_path / "out", "**", init="zeros")
     after = read(tmp_path / "out")
     assert after[key].tolist() == [0, 0]
     assert after["_CHECKPOINTABLE_OBJECT_GRAPH"][()] == b"\n\0"  # not a value of the model
@@ -261,9 +256,11 @@ def test_json_has_the_keys_of_the_contract(ckpt, trained, tmp_path):
     assert {"schema", "plan", "unused", "ok", "seed", "bytes", "output"} <= document.keys()
     assert document["schema"] == "ckpt/reinit/1"
     total = sum(v.nbytes for v in open_checkpoint(trained).values())
-    # the bias, its two slots and its average are new
-    assert document["bytes"] == {"linked": 0, "copied": total - 80, "written": 80}
+    # the bias, its two slots and its average are new, 5% of the bytes: the data file is shared
+    assert document["bytes"] == {"linked": total, "copied": 0, "written": 80}
     assert document["output"] == str(tmp_path / "out")
+    copied = ckpt("reinit", trained, "head/bias", "-o", tmp_path / "again", "--data", "copy", "--json")
+    assert json.loads(copied.out)["bytes"] == {"linked": 0, "copied": total - 80, "written": 80}
     dry = json.loads(ckpt("reinit", trained, "head/bias", "--dry-run", "--json").out)
     assert dry["output"] is None
 
@@ -340,7 +337,7 @@ def test_a_damaged_source_is_found_before_anything_appears(ckpt, trained, tmp_pa
 def test_several_data_files_become_one(tmp_path):
     from tests.conftest import VALID
 
-    plan = reinit(VALID / "shards", tmp_path / "out", "layer1", seed=1)
+    plan = reinit(VALID / "shards", tmp_path / "out", "layer1", seed=1, data="copy")
     assert names_in(tmp_path) == ["out.data-00000-of-00001", "out.index"]
     assert changed(read(VALID / "shards"), read(tmp_path / "out")) == {"layer1/bias", "layer1/kernel"}
     assert plan.bytes.copied == 96

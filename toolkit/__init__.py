@@ -11,12 +11,24 @@ from typing import TYPE_CHECKING
 from toolkit.version import __version__
 
 if TYPE_CHECKING:
+    from toolkit.change.average import plan_average as plan_average
+    from toolkit.change.directory import Found as Found
+    from toolkit.change.edit import Edit as Edit
+    from toolkit.change.edit import edit as edit
     from toolkit.change.export import Exported as Exported
     from toolkit.change.export import export as export
     from toolkit.change.export import plan_export as plan_export
     from toolkit.change.importing import import_checkpoint as import_checkpoint
     from toolkit.change.importing import plan_import as plan_import
+    from toolkit.change.log import Logged as Logged
+    from toolkit.change.log import latest as latest
+    from toolkit.change.log import log as log
+    from toolkit.change.merge import plan_merge as plan_merge
+    from toolkit.change.prune import Pruning as Pruning
+    from toolkit.change.prune import plan_prune as plan_prune
     from toolkit.change.reinit import plan_reinit as plan_reinit
+    from toolkit.change.repair import Repair as Repair
+    from toolkit.change.repair import plan_repair as plan_repair
     from toolkit.checkpoint import Checkpoint as Checkpoint
     from toolkit.checkpoint import Variable as Variable
     from toolkit.errors import CheckpointError as CheckpointError
@@ -52,15 +64,20 @@ _HOMES = {
     "CheckpointError": "toolkit.errors",
     "CheckpointKeeper": "toolkit.graph.keeper",
     "ChecksumError": "toolkit.errors",
+    "Edit": "toolkit.change.edit",
     "Exported": "toolkit.change.export",
     "FormatError": "toolkit.errors",
+    "Found": "toolkit.change.directory",
     "GraphVariable": "toolkit.graph.variables",
+    "Logged": "toolkit.change.log",
     "MismatchError": "toolkit.errors",
     "ModelError": "toolkit.errors",
     "Plan": "toolkit.plan",
     "PlanError": "toolkit.errors",
+    "Pruning": "toolkit.change.prune",
     "PublishError": "toolkit.errors",
     "ReadError": "toolkit.errors",
+    "Repair": "toolkit.change.repair",
     "RestoreHook": "toolkit.graph.hooks",
     "Restored": "toolkit.graph.keeper",
     "Summary": "toolkit.look.inspect",
@@ -71,16 +88,23 @@ _HOMES = {
     "VariableNotFoundError": "toolkit.errors",
     "Verdict": "toolkit.plan",
     "bind": "toolkit.graph.binding",
+    "edit": "toolkit.change.edit",
     "export": "toolkit.change.export",
     "import_checkpoint": "toolkit.change.importing",
     "initialize": "toolkit.graph.initialize",
     "inspect": "toolkit.look.inspect",
+    "latest": "toolkit.change.log",
     "list_variables": "toolkit.graph.variables",
+    "log": "toolkit.change.log",
     "open_checkpoint": "toolkit.formats.opening",
+    "plan_average": "toolkit.change.average",
     "plan_export": "toolkit.change.export",
     "plan_import": "toolkit.change.importing",
     "plan_initialize": "toolkit.graph.initialize",
+    "plan_merge": "toolkit.change.merge",
+    "plan_prune": "toolkit.change.prune",
     "plan_reinit": "toolkit.change.reinit",
+    "plan_repair": "toolkit.change.repair",
     "plan_restore": "toolkit.graph.restore",
     "save": "toolkit.graph.saving",
 }

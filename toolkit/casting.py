@@ -38,11 +38,73 @@ def describe(source: DType, target: DType) -> str:
     return f"cast from {source}, fractions dropped" if source.kind == "float" else f"cast from {source}"
 
 
-def cast(values: Array, dtype: DType, name: str) -> Array:
-    """Return `values`, copied, in `dtype`. Floats are rounded to nearest; to integers, toward zero.
+def cast(values: Array, dtype: DType, name: str, *, clip: bool = False) -> Array:
+    """Return `values`, copied, in `dtype`, as `converted` does.
 
     Raises:
-        MismatchError: Some do not fit: they would overflow, or a NaN or infinity become something else.
+        MismatchError: Some do not fit.
+    """
+    result, unfit = converted(values, dtype, clip=clip)
+    lost = Lost(name, dtype, values.size)
+    lost.add(unfit)
+    lost.check()
+    return result
+
+
+class Lost:
+    """What of a variable's values does not fit another dtype, counted over its chunks.
+
+    Args:
+        name: The variable.
+        dtype: What its values are cast to.
+        num_elements: How many there are.
+        hint: What else can be done about it.
+    """
+
+    def __init__(self, name: str, dtype: DType, num_elements: int, hint: str = "") -> None:
+        self._hint = hint
+        self._name = name
+        self._dtype = dtype
+        self._num_elements = num_elements
+        self._count = 0
+        self._first = ""
+
+    def add(self, values: Array) -> None:
+        """Count values that do not fit."""
+        if not self._count and values.size:
+            self._first = str(values.flat[0])
+        self._count += values.size
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def check(self) -> None:
+        """Raise if there are any.
+
+        Raises:
+            MismatchError: It says how many, and which is the first.
+        """
+        if self._count:
+            raise MismatchError(
+                f"{self._name}: {self._count} of {self._num_elements} values do not fit {self._dtype}",
+                name=self._name,
+                expected=self._dtype.name,
+                found=self._first,
+                hint=f"the first is {self._first}; choose a wider dtype{self._hint}",
+            )
+
+
+def converted(values: Array, dtype: DType, *, clip: bool = False) -> tuple[Array, Array]:
+    """Return `values`, copied, in `dtype`, and those of them that do not fit.
+
+    Floats are rounded to nearest; to integers, toward zero. What would overflow does not fit, and no NaN
+    or infinity that would become something else.
+
+    Args:
+        values: Numbers.
+        dtype: What they become.
+        clip: Let what is too large or too small, infinities too, become the nearest that `dtype` can say.
+            NaN does not fit an integer all the same.
     """
     if values.dtype.name.endswith(("int4", "int2")):  # ml_dtypes compares these in no other type
         values = values.astype(np.int8 if values.dtype.name[0] == "i" else np.uint8)
@@ -54,15 +116,25 @@ def cast(values: Array, dtype: DType, name: str) -> Array:
             result, lost = _to_integers(values, dtype)
         else:
             result, lost = _to_floats(values, dtype)
-    if count := int(np.count_nonzero(lost)):
-        raise MismatchError(
-            f"{name}: {count} of {values.size} values do not fit {dtype}",
-            name=name,
-            expected=dtype.name,
-            found=str(values[lost].flat[0]),
-            hint=f"the first is {values[lost].flat[0]}; choose a wider dtype",
-        )
-    return result
+        if clip and np.any(lost):
+            result, lost = _clipped(values, result, lost, dtype)
+    return result, values[lost]
+
+
+def _clipped(values: Array, result: Array, lost: Array, dtype: DType) -> tuple[Array, Array]:
+    """Return `result` with the nearest value of `dtype` where `values` do not fit, and where none is near."""
+    if dtype.kind == "bool":
+        return result, lost & np.isnan(values) if values.dtype.kind not in "iub" else np.zeros_like(lost)
+    low, high = limits(dtype) if dtype.kind == "int" else (-greatest(dtype), greatest(dtype))
+    result = result.copy()
+    if dtype.kind == "complex":
+        for part in ("real", "imag"):
+            wide = np.clip(getattr(values, part), low, high)
+            setattr(result, part, np.where(lost, wide, getattr(result, part)))
+    else:
+        result[lost & (values > 0)] = np.array(high).astype(dtype.numpy)
+        result[lost & (values < 0)] = np.array(low).astype(dtype.numpy)
+    return result, lost & (np.isnan(values) if values.dtype.kind not in "iub" else False)
 
 
 def largest_error(values: Array, result: Array) -> float:

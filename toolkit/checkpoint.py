@@ -39,6 +39,23 @@ NOWHERE = Place(-1, 0, None)
 """The place of a variable whose values do not lie in a file as they are."""
 
 
+class Extent(NamedTuple):
+    """The bytes of a variable in a data file of a bundle, as they are stored there.
+
+    Attributes:
+        path: Of the data file.
+        offset: Where they begin in it, in bytes.
+        crc32c: Their CRC-32C as the index has it, unmasked.
+        identity: What tells the file from another, as it was when its index was read: device, inode, size
+            and time of the last change (ns).
+    """
+
+    path: str
+    offset: int
+    crc32c: int
+    identity: tuple[int, int, int, int]
+
+
 class Slice(NamedTuple):
     """A part of a partitioned variable.
 
@@ -57,6 +74,10 @@ class TensorSource(ABC):
     def place(self, variable: Variable) -> Place:
         """Do what `Variable.place` says."""
         return NOWHERE
+
+    def extent(self, variable: Variable) -> Extent | None:
+        """Do what `Variable.extent` says."""
+        return None
 
     def slices(self, variable: Variable) -> tuple[Slice, ...]:
         """Do what `Variable.slices` says."""
@@ -168,6 +189,16 @@ class Variable:
     def crc32c(self) -> int | None:
         """CRC-32C of its bytes, unmasked; `None` where there is none for the whole of it."""
         return self.place.crc32c
+
+    @property
+    def extent(self) -> Extent | None:
+        """Where its bytes lie in a data file that a new index could point into; `None` if nowhere.
+
+        Raises:
+            FormatError: The index says what cannot be.
+            TruncatedError: The data file ends before they do.
+        """
+        return self._source.extent(self)
 
     @property
     def slices(self) -> tuple[Slice, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def printable(text: str) -> str:
@@ -100,3 +100,17 @@ def _is_special(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in encode_name(character))
+
+
+def shorten(names: Sequence[str], width: int) -> list[str]:
+    """Return names in at most `width` characters each: cut so that they can best be told apart.
+
+    That is in the middle, or where more names differ then, at the beginning.
+    """
+    if max(map(len, names), default=0) <= width:
+        return list(names)
+    tail = (width - 1) * 2 // 3
+    head = width - 1 - tail
+    middle = [n if len(n) <= width else f"{n[:head]}…{n[-tail:]}" for n in names]
+    end = [n if len(n) <= width else f"…{n[1 - width :]}" for n in names]
+    return middle if len(set(middle)) >= len(set(end)) else end

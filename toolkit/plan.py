@@ -66,6 +66,7 @@ class Verdict:
         initializer: The SPEC that fills it, where one does that is known by name.
         problem: Why this cannot be done, or `None`.
         hint: What to type to solve the problem.
+        path: Its readable name, where it is called by the key of an object.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Verdict:
     initializer: str | None = None
     problem: str | None = None
     hint: str | None = None
+    path: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -85,7 +87,7 @@ class Verdict:
         return 0 if self.shape is None or itemsize is None else math.prod(self.shape) * itemsize
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON has it; `initializer`, `problem` and `hint` where there are any."""
+        """Return the verdict as JSON has it; `initializer`, `problem`, `hint`, `path` where there are any."""
         document: dict[str, Any] = {
             "name": self.name,
             "action": self.action,
@@ -94,7 +96,7 @@ class Verdict:
             "dtype": self.dtype,
             "shape": None if self.shape is None else list(self.shape),
         }
-        for key in ("initializer", "problem", "hint"):
+        for key in ("initializer", "problem", "hint", "path"):
             if (value := getattr(self, key)) is not None:
                 document[key] = value
         return document
@@ -208,7 +210,7 @@ class Plan:
         return [
             (
                 "cannot" if verdict.problem is not None else verdict.action,
-                printable(verdict.name),
+                printable(verdict.path or verdict.name),
                 f"{verdict.dtype} {'of any shape' if verdict.shape is None else verdict.shape}",
                 printable(self._shown_source(verdict)),
                 printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),

@@ -90,7 +90,13 @@ class Publication:
                 raise PublishError(f"{path}: is a directory", path=path, hint="choose another name")
             self._found[path] = identity(path)
 
-    def publish(self, *, check: Callable[[], None] | None = None, accompanying: Iterable[str] = ()) -> None:
+    def publish(
+        self,
+        *,
+        check: Callable[[], None] | None = None,
+        accompanying: Iterable[str] = (),
+        linked: Iterable[str] = (),
+    ) -> None:
         """Give the staged files their names; when this returns, the result is complete.
 
         Args:
@@ -98,6 +104,7 @@ class Publication:
                 if they are not what they should be.
             accompanying: Names of staged files that may replace one of the same name, which nothing
                 points at (a `.meta`). All others but the commit file must have free names.
+            linked: Names of staged files that are links to files of others, which stay theirs too.
 
         Raises:
             PublishError: A name is taken, or the system refuses something. What was there before is
@@ -110,10 +117,12 @@ class Publication:
                 check()
             with locked(self._directory):
                 self._refuse_changes()
-                self._sort_out(set(accompanying))
+                sweep(self._directory, is_locked=True)  # a link cannot be told from a killed writer's later
+                self._sort_out(set(accompanying), linked)
                 try:
-                    for name in sorted(os.listdir(self.staged(""))):
-                        self._place(self.staged(name))
+                    for part in ("new", "linked"):
+                        for name in sorted(os.listdir(self._part(part, ""))):
+                            self._place(self._part(part, name))
                     self._fsync(self._directory or ".")
                     self._commit()
                     self._fsync(self._directory or ".")
@@ -136,8 +145,10 @@ class Publication:
                     hint="run it again, when the other is done",
                 )
 
-    def _sort_out(self, accompanying: set[str]) -> None:
+    def _sort_out(self, accompanying: set[str], linked: Iterable[str]) -> None:
         """Move what is staged to where its turn is, link what will be replaced, and record it all."""
+        for name in linked:
+            os.rename(self.staged(name), self._part("linked", name))
         os.rename(self.staged(self._commit_name), self._part("commit", self._commit_name))
         for name in accompanying if self._force else ():
             os.rename(self.staged(name), self._part("after", name))

@@ -168,11 +168,20 @@ def _follow(name: str, owner: str | None, current: Mapping[str, str], moved: Map
 
 
 def _with_owner(name: str, before: str, after: str) -> str:
-    """Return the slot of `before` as the slot of `after`: `[SCOPE/]before/SLOT`, or an object's key."""
+    """Return the slot of `before` as the slot of `after`.
+
+    Slots are called `[SCOPE/]before/SLOT`, or by an object's key; Keras's `adam/SLOT/before`, or
+    `adam/before_SLOT` with `_` for `/`.
+    """
     before_key, after_key = (key.removesuffix(ATTRIBUTE) + OBJECT_SLOT for key in (before, after))
     if name.startswith(before_key):
         return after_key + name.removeprefix(before_key)
     head, _, slot = name.rpartition("/")
-    if not head.endswith(before):  # renamed apart from its variable, by a rule of its own
-        return name
-    return f"{head.removesuffix(before)}{after}/{slot}"
+    if head.endswith(before):
+        return f"{head.removesuffix(before)}{after}/{slot}"
+    if name.endswith("/" + before):
+        return name.removesuffix(before) + after
+    flat = before.replace("/", "_") + "_"
+    if slot.startswith(flat):
+        return f"{head}/{after.replace('/', '_')}_{slot.removeprefix(flat)}"
+    return name  # renamed apart from its variable, by a rule of its own

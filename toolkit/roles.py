@@ -193,15 +193,27 @@ _ZERO_SLOTS = {
 _KNOWN_SLOTS = {*_SLOT_VALUES, *_ZERO_SLOTS, "ExponentialMovingAverage"}
 
 
+_OF_KERAS = re.compile(
+    r"(^|/)(adam|adamw|adamax|nadam|sgd|rmsprop|adadelta|adagrad|ftrl|lion|lamb|adafactor|muon)(_\d+)?/",
+    re.IGNORECASE,
+)
+
+
 def initial_slot_value(name: str) -> tuple[float, bool]:
     """Return the value that the slot `name` starts with, and whether its optimizer is known.
 
     Slots of optimizers that are not known start with zero, as most do.
 
+    Args:
+        name: What its optimizer calls it: a graph's name, or a full name of Keras, which had them as
+            `Adagrad/w/accumulator`, then `Adagrad/accumulator/w`, and has `adagrad/w_accumulator`.
+
     Source: tensorflow/python/training (adagrad.py, adagrad_da.py, proximal_adagrad.py, ftrl.py,
-    rmsprop.py, adam.py, adadelta.py, momentum.py).
+    rmsprop.py, adam.py, adadelta.py, momentum.py); keras/src/optimizers.
     """
     slot = name.rpartition("/")[2]
-    if re.search(r"(^|/)(adagrad|ftrl)(_\d+)?/[^/]*_accumulator(_\d+)?\Z", name):
-        return 0.1, True  # keras/src/optimizers: adagrad.py, ftrl.py
+    keras = _OF_KERAS.search(name)
+    if keras is not None:
+        accumulates = re.search(r"(^|/|_)accumulator(_\d+)?(/|\Z)", name[keras.end() - 1 :])
+        return (0.1 if keras[2].lower() in ("adagrad", "ftrl") and accumulates else 0.0), True
     return _SLOT_VALUES.get(slot, 0.0), slot in _KNOWN_SLOTS

@@ -34,6 +34,7 @@ class Pattern:
         """
         self.text = text
         self._regex: re.Pattern[str] | None = None
+        self._searches = False
         self._scope = text.rstrip("/") + "/"
         if not text.removeprefix("re:").strip("/"):
             raise UsageError("an empty pattern", hint="'**' means every variable")
@@ -41,12 +42,29 @@ class Pattern:
             return
         if text.startswith("re:"):
             self._regex = compile_regex(text.removeprefix("re:"))
+            self._searches = True
         elif _GLOB.search(text):
             self._regex = compile_regex(_glob_regex(text) + r"\Z", shown=text)
 
-    def means(self, name: str, role: Role, paths: Mapping[str, str]) -> bool:
-        """Return whether this pattern means the variable `name`, by that or by its readable name."""
-        return self.matches(name, role) or (name in paths and self.matches(paths[name], role))
+    def means(self, name: str, role: Role, path: str | None = None, way: str | None = None) -> bool:
+        """Return whether this pattern means a variable, by any of its names.
+
+        Args:
+            name: Its key.
+            role: What it is for.
+            path: Its readable name, where its key is none.
+            way: Where it stands among objects. A scope that is an object means all that belongs to it,
+                slots too; a key that leads another way (Keras 3 keeps a model's weights under the
+                optimizer's) is meant by itself, or by `re:`.
+        """
+        if path is not None and self.matches(path, role):
+            return True
+        if way is None:
+            return self.matches(name, role)
+        if self.text in (way, name) or way.startswith(self._scope):
+            return True
+        by_key = self._searches or name.startswith(way + "/.")
+        return (by_key and self.matches(name, role)) or (self._regex is not None and self.matches(way, role))
 
     def matches(self, name: str, role: Role) -> bool:
         """Return whether this pattern means a variable of this name and role."""
@@ -65,6 +83,7 @@ def select(
     where: str,
     follow: bool = False,
     paths: Mapping[str, str] | None = None,
+    ways: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the names that `patterns` mean and `exclude` does not, in the order of `roles`.
 
@@ -75,16 +94,17 @@ def select(
         where: What is searched, for messages.
         follow: Whether slots and moving averages come along with their variables.
         paths: Readable names, which patterns may mean as well.
+        ways: Where they stand among objects, which patterns may mean as well.
 
     Raises:
         VariableNotFoundError: A pattern matches nothing.
         UsageError: A pattern cannot be read.
     """
     patterns = listed(patterns)
-    left_out = matching(roles, exclude, where=where, paths=paths)
+    left_out = matching(roles, exclude, where=where, paths=paths, ways=ways)
     if follow:
         left_out = with_followers(left_out, roles)
-    taken = matching(roles, patterns, where=where, paths=paths) if patterns else set(roles)
+    taken = matching(roles, patterns, where=where, paths=paths, ways=ways) if patterns else set(roles)
     if follow:
         taken = with_followers(taken - left_out, roles)
     return [name for name in roles if name in taken and name not in left_out]
@@ -96,6 +116,7 @@ def matching(
     *,
     where: str,
     paths: Mapping[str, str] | None = None,
+    ways: Mapping[str, str] | None = None,
 ) -> set[str]:
     """Return the names that any of `patterns` means.
 
@@ -105,11 +126,11 @@ def matching(
     """
     found: set[str] = set()
     missed = []
-    paths = paths or {}
-    existing = {*roles, *paths.values()} if paths else roles
+    paths, ways = paths or {}, ways or {}
+    existing = {*roles, *paths.values(), *ways.values()} if paths or ways else roles
     for text in listed(patterns):
         pattern = Pattern(text, existing)
-        meant = [name for name, role in roles.items() if pattern.means(name, role, paths)]
+        meant = [n for n, role in roles.items() if pattern.means(n, role, paths.get(n), ways.get(n))]
         if not meant:
             missed.append(text)
         found.update(meant)

@@ -2,13 +2,16 @@
 
     .ckpt-4f0c…/lock        locked (flock) for as long as the writer lives
     .ckpt-4f0c…/new/        files as they are written, under their final names
+    .ckpt-4f0c…/linked/     links to files of others, under their names in the result
     .ckpt-4f0c…/commit/     the one file whose appearance makes the result exist: an index
     .ckpt-4f0c…/after/      what accompanies it and replaces a file of the same name
     .ckpt-4f0c…/old/        links to the files that are replaced
 
 Placing is linking, so the staged name remains as a record of how far things are until all is done. By
 comparing inodes, whoever ends a publication, be it the writer itself after an error or an interrupt or
-the next one after a kill, completes it if the commit file was placed, and undoes it if it was not.
+the next one after a kill, completes it if the commit file was placed, and undoes it if it was not. A link
+to another's file is the same inode wherever it is placed: that is undone only as long as no other writer has
+committed, and always under the lock of the directory.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-PARTS = ("new", "commit", "after", "old")
+PARTS = ("new", "linked", "commit", "after", "old")
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """How file systems say that they have no hard links, or no more of them."""
 _NAME = re.compile(r"\.ckpt-[0-9a-f]{16}")
@@ -40,12 +43,14 @@ class Record(NamedTuple):
 
     Attributes:
         new: Files with new names, placed before the commit.
+        linked: Links to files of others, with new names, placed before the commit.
         commit: The one that makes the result exist.
         after: What accompanies it, placed after.
         old: What is removed in the end.
     """
 
     new: dict[str, Identity]
+    linked: dict[str, Identity]
     commit: dict[str, Identity]
     after: dict[str, Identity]
     old: dict[str, Identity]
@@ -58,7 +63,7 @@ class Staging:
 
     Attributes:
         path: Of the directory.
-        record: What is placed, once that has begun.
+        record: What is placed, from when that begins until it is settled.
     """
 
     def __init__(self, directory: str) -> None:
@@ -66,6 +71,7 @@ class Staging:
         self.record: Record | None = None
         self._directory = directory
         self._lock = -1
+        self._is_complete = False
         try:
             self._make(directory)
         except BaseException:
@@ -104,12 +110,15 @@ class Staging:
     def settle(self) -> bool:
         """Complete what was begun if the commit file was placed, else undo it; return which.
 
-        It may be called again: what is done stays done.
+        Whoever calls it holds the lock of the directory. It may be called again: what is done stays done.
 
         Raises:
             OSError: The system refuses something; whoever publishes here next tries again.
         """
-        return self.record is not None and _settle(self.path, self._directory, self.record)
+        if self.record is not None:
+            self._is_complete = _settle(self.path, self._directory, self.record)
+            self.record = None
+        return self._is_complete
 
     def close(self) -> None:
         """Settle, remove the directory and let go of the lock; a second time does nothing.
@@ -126,7 +135,9 @@ class Staging:
     def _close(self) -> None:
         if self.path:
             with contextlib.suppress(OSError):
-                self.settle()
+                if self.record is not None:
+                    with locked(self._directory):
+                        self.settle()
                 _remove(self.path)
             self.path = ""
         if self._lock >= 0:
@@ -149,10 +160,14 @@ def locked(directory: str) -> Iterator[None]:
         os.close(fd)
 
 
-def sweep(directory: str) -> None:
+def sweep(directory: str, *, is_locked: bool = False) -> None:
     """Finish what killed writers began in `directory`: complete or undo it, and remove its staging.
 
     What a living writer has staged is locked, and left alone.
+
+    Args:
+        directory: Which.
+        is_locked: Whether the caller holds its lock.
     """
     for entry in sorted(os.listdir(directory or ".")):
         if not _NAME.fullmatch(entry):
@@ -169,7 +184,7 @@ def sweep(directory: str) -> None:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with locked(directory):
+            with contextlib.nullcontext() if is_locked else locked(directory):
                 record = Record(*(identities(os.path.join(staging, part)) for part in PARTS))
                 _settle(staging, directory, record)
             _remove(staging)
@@ -179,19 +194,47 @@ def sweep(directory: str) -> None:
             os.close(lock)
 
 
+def abandoned(directory: str) -> list[str]:
+    """Return the staging directories that killed writers left in `directory`: those that nobody locks."""
+    found = []
+    for entry in sorted(os.listdir(directory or ".")):
+        if _NAME.fullmatch(entry):
+            with contextlib.suppress(OSError):
+                lock = os.open(
+                    os.path.join(directory, entry, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+                )
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    found.append(os.path.join(directory, entry))
+                finally:
+                    os.close(lock)
+    return found
+
+
 def _settle(staging: str, directory: str, record: Record) -> bool:
     """Complete or undo, as far as it is not done; return which."""
+    if not record.commit:
+        return False  # nothing was placed
     committed = any(_is(os.path.join(directory, name), known) for name, known in record.commit.items())
     if committed:
         for name in record.after:
             after = os.path.join(staging, "after", name)
             if os.path.lexists(after):  # else it was moved to its place, for want of links
                 replace_by_link(after, os.path.join(directory, name))
-    for name, known in (record.old if committed else record.new).items():
+    doomed = record.old if committed else record.new
+    if not committed and not any(_is_anothers(directory, name, record) for name in record.commit):
+        doomed = {**doomed, **record.linked}
+    for name, known in doomed.items():
         final = os.path.join(directory, name)
         if _is(final, known):
             os.unlink(final)
     return committed
+
+
+def _is_anothers(directory: str, name: str, record: Record) -> bool:
+    """Return whether a commit file of another writer has come to stand under `name`."""
+    found = identity(os.path.join(directory, name))
+    return found is not None and found not in (record.commit[name], record.old.get(name))
 
 
 def replace_by_link(staged: str, final: str) -> None:
@@ -213,8 +256,8 @@ def replace_by_link(staged: str, final: str) -> None:
 def _remove(staging: str) -> None:
     """Remove a staging directory that is settled, so that what a kill leaves of it can be swept again.
 
-    The lock goes last. `new` goes first: without it nothing is undone, whether or not the record of
-    the commit is still there.
+    The lock goes last. `new` and `linked` go first: without them nothing is undone, whether or not the
+    record of the commit is still there.
     """
     for part in PARTS:
         shutil.rmtree(os.path.join(staging, part), ignore_errors=True)

@@ -7,12 +7,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from toolkit import dtypes, renaming
+from toolkit import renaming
 from toolkit.change import results
+from toolkit.change.casts import meant_by, read_casts
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
 from toolkit.change.shards import check, write_shards
-from toolkit.change.sizes import parse_size
 from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
@@ -22,7 +22,8 @@ from toolkit.plan import Action, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
 from toolkit.roles import Role
-from toolkit.selection import matching, select
+from toolkit.selection import select
+from toolkit.units import parse_size
 from toolkit.version import __version__
 
 SUFFIXES = (".h5", ".hdf5", ".safetensors", ".npz")
@@ -164,7 +165,7 @@ def plan_export(
     checkpoint = as_checkpoint(checkpoint)
     variables = checkpoint.variables()
     roles, paths, places = checkpoint.roles(), checkpoint.paths(), checkpoint.tree_paths()
-    chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths)
+    chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths, ways=places)
     if weights_only and places:
         rank = {name: number for number, name in enumerate(places)}
         chosen = sorted(chosen, key=lambda name: rank.get(name, len(rank)))
@@ -174,9 +175,10 @@ def plan_export(
     rules = renaming.read_rules(rename)
     renamed = renaming.rename_called(chosen_roles, called, rules, where=checkpoint.path)
     targets: dict[str, DType] = {}
-    for pattern, dtype in _read_casts(cast):
+    chosen_variables = {name: variables[name] for name in chosen}
+    for pattern, dtype in read_casts(cast):
         where = f"{checkpoint.path}, of what is exported"
-        for name in matching(chosen_roles, [pattern], where=where, paths=paths):
+        for name in meant_by(pattern, dtype, chosen_variables, chosen_roles, paths, places, where=where):
             targets[name] = dtype
     of_weights = {_scope(called[name]) for name in chosen if roles[name].kind == "weight"}
     verdicts = []
@@ -283,17 +285,6 @@ def check_destination(
         )
     if max_shard_size is not None:
         parse_size(max_shard_size)
-
-
-def _read_casts(cast: Mapping[str, str] | Iterable[str]) -> list[tuple[str, DType]]:
-    pairs = list(cast.items()) if isinstance(cast, Mapping) else [c.rpartition("=")[::2] for c in cast]
-    for pattern, dtype in pairs:
-        if not pattern or not dtype:
-            raise UsageError(
-                f"{pattern or dtype!r}: not a cast",
-                hint="write PATTERN=DTYPE: --cast 'net/**=bfloat16'",
-            )
-    return [(pattern, dtypes.as_dtype(dtype)) for pattern, dtype in pairs]
 
 
 def _is_of_model(role: Role, name: str, of_weights: Collection[str]) -> bool:

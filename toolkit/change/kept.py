@@ -10,21 +10,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from toolkit.change.records import RECORD, WEIGHTS, is_save_of, read_record
+from toolkit.change.removal import files_of, remove_files
 from toolkit.change.retention import Retention, Saved
-from toolkit.errors import CheckpointError, FormatError, PublishError
+from toolkit.errors import CheckpointError, PublishError
 from toolkit.formats.bundle import naming
-from toolkit.formats.bundle.state import FILE_NAME, read_state, state_text
+from toolkit.formats.bundle.state import State, read_state, write_state
 from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.read_back import checksum_of
 from toolkit.publish import Publication
-
-RECORD = ".keeper.json"
-WEIGHTS = ".weights.h5"
-_MAX_BYTES = 64 << 20
 
 
 class KeptDirectory:
@@ -47,7 +44,7 @@ class KeptDirectory:
         self._retention = retention
         self._sync = sync
         self._record = name + RECORD
-        self.saves, removing, saving = self._read()
+        self.saves, removing, saving = read_record(directory, name)
         self._remove(removing)
         self._forget_missing()
         if saving is not None and self._is_there(saving.name):
@@ -146,49 +143,21 @@ class KeptDirectory:
         """Forget saves that somebody removed."""
         self.saves = [save for save in self.saves if self._is_there(save.name)]
 
-    def _read(self) -> tuple[list[Saved], list[str], Saved | None]:
-        path = self.path(self._record)
-        if not os.path.lexists(path):
-            return [], [], None
-        try:
-            with open(path, encoding="utf-8") as file:
-                document = json.loads(file.read(_MAX_BYTES))
-            saves, saving = list(map(self._saved, document["saves"])), document.get("saving")
-            removing = list(document["removing"])
-            if not all(map(self._is_ours, removing)):
-                raise ValueError("a name that is none of its saves")
-            return saves, removing, None if saving is None else self._saved(saving)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise FormatError(
-                f"not the record of a keeper: {error}",
-                path=path,
-                hint="move it away: all checkpoints stay, and none is removed any more",
-            ) from error
-
-    def _saved(self, document: dict[str, Any]) -> Saved:
-        """Return a save as the record has it.
-
-        Raises:
-            ValueError, TypeError, KeyError: It is none.
-        """
-        metric = document.get("metric")
-        name, step = document["name"], document["step"]
-        if not self._is_ours(name) or type(step) is not int:
-            raise ValueError("a name that is none of its saves")
-        return Saved(name, step, float(document["time"]), None if metric is None else float(metric))
-
     def _is_ours(self, name: object) -> bool:
-        pattern = re.escape(self._name) + r"-\d+(\.weights\.h5)?"
-        return isinstance(name, str) and re.fullmatch(pattern, name) is not None
+        return is_save_of(self._name, name)
 
     def _write(self, removing: Iterable[str], saving: Saved | None = None) -> None:
         document: dict[str, Any] = {
             "saves": [save._asdict() for save in self.saves],
             "removing": list(removing),
+            "mode": self._retention.mode,
         }
         if saving is not None:
             document["saving"] = saving._asdict()
-        self._publish(self._record, json.dumps(document, indent=1))
+        with Publication(self.path(self._record), force=True, sync=self._sync) as publication:
+            with open(publication.staged(self._record), "x", encoding="utf-8") as file:
+                file.write(json.dumps(document, indent=1))
+            publication.publish()
 
     def _write_state(self) -> None:
         """Write TensorFlow's state file; what others saved here stays in it."""
@@ -202,28 +171,11 @@ class KeptDirectory:
             others = [path for path in dict.fromkeys(paths) if not self._is_ours(os.path.basename(path))]
         times = {save.name: save.time for save in self.saves}
         listed = [*others, *prefixes]
-        self._publish(FILE_NAME, state_text(prefixes[-1], listed, [times.get(p, 0.0) for p in listed]))
-
-    def _publish(self, name: str, text: str) -> None:
-        with Publication(self.path(name), force=True, sync=self._sync) as publication:
-            with open(publication.staged(name), "x", encoding="utf-8") as file:
-                file.write(text)
-            publication.publish()
+        state = State(prefixes[-1], tuple(listed), tuple(times.get(path, 0.0) for path in listed))
+        write_state(self.directory, state, sync=self._sync)
 
     def _remove(self, names: Iterable[str]) -> None:
         """Remove the files of saves, the index first: without it nothing points at the rest."""
         for name in names:
             prefix = self.path(name)
-            files = [prefix] if name.endswith(WEIGHTS) else [naming.index_file(prefix), prefix + naming.META]
-            data = naming.existing_data_files(prefix).values()
-            for path in [*files, *(path for paths in data for path in paths)]:
-                try:
-                    os.unlink(path)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    raise PublishError(
-                        f"{path}: cannot be removed: {(error.strerror or str(error)).lower()}",
-                        path=path,
-                        hint="the new save is complete; see who may write here",
-                    ) from error
+            remove_files([prefix] if name.endswith(WEIGHTS) else files_of(prefix))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from toolkit.change.results import Progress, watched
-from toolkit.change.sizes import parse_size
 from toolkit.change.unchanged import refuse_changed, states_of
 from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
-from toolkit.errors import PublishError
+from toolkit.errors import PublishError, UsageError
 from toolkit.formats.bundle import naming, sharding
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
+from toolkit.formats.bundle.sharing import DataMode, Layout, SharedFile
 from toolkit.formats.read_back import check_written
 from toolkit.names import encode_name
 from toolkit.plan import Bytes, Plan, Verdict
+from toolkit.units import count, parse_size, size
 
 
 class FilePlan(Plan):
@@ -26,6 +28,7 @@ class FilePlan(Plan):
     Attributes:
         results: The variable that each verdict makes, by name: what a sink is given.
         sources: The checkpoints that it reads, the one that it is about first.
+        bytes: What carrying it out moves; once it is carried out, what that has moved.
     """
 
     def __init__(
@@ -36,29 +39,47 @@ class FilePlan(Plan):
         *,
         unused: Sequence[str] = (),
         seed: int | None = None,
+        data: DataMode | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
+        """Make a plan.
+
+        Args:
+            verdicts: As `Plan`.
+            results: The variable that each verdict makes, by name.
+            sources: The checkpoints that it reads, the one that it is about first.
+            unused: As `Plan`.
+            seed: As `Plan`.
+            data: Which data files the result shares with its sources; `None` for none, partitioned
+                variables being put together. As `Layout` says.
+            notes: As `Plan`.
+
+        Raises:
+            FormatError, TruncatedError: An index points at what is not there.
+        """
         files = dict.fromkeys(state for source in sources for state in states_of(source))
-        super().__init__(verdicts, origin=sources[0].path, unused=unused, seed=seed, files=files)
         self.results = dict(results)
         self.sources = tuple(sources)
-
-    @property
-    def bytes(self) -> Bytes:
-        """What carrying it out moves."""
-        copied = written = 0
-        for verdict in self.verdicts:
-            if verdict.name in self.results:
-                result = self.results[verdict.name]
-                if result.place == NOWHERE:
-                    written += result.nbytes
-                else:
-                    copied += result.nbytes
-        return Bytes(0, copied, written)
+        self._mode = data
+        layout = None
+        if data is None:
+            self.bytes = _moved(self.results.values())
+        else:
+            layout = self._layout(self.results)
+            self.bytes = Bytes(layout.num_linked, layout.num_copied, layout.num_written)
+        super().__init__(
+            verdicts,
+            origin=sources[0].path,
+            unused=unused,
+            seed=seed,
+            files=files,
+            notes=[*notes, *(_notes(layout) if layout else ())],
+        )
 
     @property
     def num_bytes(self) -> int:
-        """The bytes of all results: what `progress` is told in all."""
-        return sum(variable.nbytes for variable in self.results.values())
+        """The bytes that are moved: what `progress` is told in all."""
+        return self.bytes.copied + self.bytes.written
 
     def watched(self, progress: Progress | None) -> dict[str, Variable]:
         """Return the results, of which `progress` is told each chunk that a sink takes."""
@@ -75,6 +96,7 @@ class FilePlan(Plan):
         prefix: str | os.PathLike[str],
         *,
         max_shard_size: str | int | None = None,
+        keep_meta: bool = False,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
@@ -84,7 +106,8 @@ class FilePlan(Plan):
         Args:
             prefix: The path without `.index`; it must not be one of the sources.
             max_shard_size: `500MB`, or bytes: no data file is larger; a tensor that is goes to several, in
-                slices, as a partitioned variable does.
+                slices, as a partitioned variable does. Then none is shared.
+            keep_meta: Copy the `.meta` file, a Saver's graph, of the checkpoint that it is about, as it is.
             force: Replace the checkpoint there.
             sync: Make it survive a power loss.
             progress: Is told the size of each chunk that was written.
@@ -100,13 +123,89 @@ class FilePlan(Plan):
         refuse_changed(self.files)
         prefix = os.fspath(prefix)
         refuse_source(prefix, self.sources)
+        meta = self.meta if keep_meta else None
+        if keep_meta and meta is None:
+            raise UsageError(f"{self.origin}: has no .meta file", hint="leave --keep-meta out")
         variables = self.watched(progress)
+        if self._mode is None or max_shard_size is not None:
+            self._write_anew(prefix, variables, max_shard_size, meta, force, sync)
+        else:
+            self._write_shared(prefix, self._layout(variables), progress, meta, force, sync)
+
+    @property
+    def meta(self) -> str | None:
+        """The path of the graph that a Saver wrote beside the checkpoint that it is about, if it did."""
+        path = self.sources[0].path + naming.META
+        return path if os.path.isfile(path) else None
+
+    def rehearse(self) -> None:
+        """Make what is cast, and throw it away: to know beforehand that all values fit.
+
+        Raises:
+            MismatchError: Some do not.
+            FormatError, ReadError: A source is damaged.
+        """
+        for verdict in self.verdicts:
+            result = self.results.get(verdict.name)
+            if (
+                result is not None
+                and result.place == NOWHERE
+                and not result.slices
+                and verdict.action == "cast"
+            ):
+                for _ in result.chunks():
+                    pass
+
+    def _layout(self, variables: Mapping[str, Variable]) -> Layout:
+        """Return where the values of `variables` will lie."""
+        assert self._mode is not None
+        ordered = [variables[name] for name in sorted(variables, key=encode_name)]
+        num_files = sum(source.num_shards for source in self.sources if isinstance(source, BundleCheckpoint))
+        return Layout(ordered, self._mode, num_files)
+
+    def _write_shared(
+        self,
+        prefix: str,
+        layout: Layout,
+        progress: Progress | None,
+        meta: str | None,
+        force: bool,
+        sync: bool,
+    ) -> None:
+        """Write what has changed, and link the data files of the rest."""
+        copied: list[SharedFile] = []
+
+        def write(staged: str, num_shards: int) -> list[str]:
+            linked, not_linked = layout.write(staged, num_shards, progress or (lambda nbytes: None))
+            copied.extend(not_linked)
+            _copy_meta(meta, staged)
+            return linked
+
+        def check(staged: str) -> None:
+            layout.check(staged, copied)
+            refuse_changed(self.files)
+
+        publish_bundle(prefix, write, check=check, num_files=layout.num_files, force=force, sync=sync)
+        moved = sum(file.nbytes for file in copied)
+        self.bytes = Bytes(self.bytes.linked - moved, self.bytes.copied + moved, self.bytes.written)
+
+    def _write_anew(
+        self,
+        prefix: str,
+        variables: Mapping[str, Variable],
+        max_shard_size: str | int | None,
+        meta: str | None,
+        force: bool,
+        sync: bool,
+    ) -> None:
+        """Write all values to data files of limited sizes."""
         limit = sys.maxsize if max_shard_size is None else parse_size(max_shard_size)
         ordered = [variables[name] for name in sorted(variables, key=encode_name)]
         placed = sharding.distribute(ordered, limit)
 
         def write(staged: str, num_shards: int) -> None:
             sharding.write(staged, placed, num_shards)
+            _copy_meta(meta, staged)
 
         def check(staged: str) -> None:
             with BundleCheckpoint(staged) as written:
@@ -114,6 +213,43 @@ class FilePlan(Plan):
 
         num_files = sharding.num_files(placed)
         publish_bundle(prefix, write, check=check, num_files=num_files, force=force, sync=sync)
+
+
+def _moved(results: Iterable[Variable]) -> Bytes:
+    """Return what is moved where nothing is shared."""
+    copied = written = 0
+    for result in results:
+        if result.place == NOWHERE:
+            written += result.nbytes
+        else:
+            copied += result.nbytes
+    return Bytes(0, copied, written)
+
+
+def _notes(layout: Layout) -> list[str]:
+    """Return what is good to know of how data files are shared."""
+    notes = []
+    if layout.files:
+        notes.append(
+            f"{count(len(layout.files), 'data file')} shared by hard link, {size(layout.num_linked)}; "
+            f"{size(layout.num_copied)} copied, {size(layout.num_written)} written"
+        )
+    if layout.num_unused:
+        notes.append(
+            f"{size(layout.num_unused)} of what is shared is used by no variable any more: "
+            "--data copy leaves it out"
+        )
+    if layout.num_merged:
+        notes.append(
+            f"{count(layout.num_merged, 'data file')} copied into the new one, so that there are "
+            f"no more than {layout.num_files}"
+        )
+    return notes
+
+
+def _copy_meta(meta: str | None, prefix: str) -> None:
+    if meta is not None:
+        shutil.copyfile(meta, prefix + naming.META)
 
 
 def refuse_source(out: str, sources: Iterable[Checkpoint]) -> None:

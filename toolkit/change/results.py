@@ -6,13 +6,23 @@ or a cast is their source's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from toolkit import casting, initializers
-from toolkit.checkpoint import Place, Slice, TensorSource, TensorSpec, Variable, whole_elements
+from toolkit.checkpoint import (
+    CHUNK_BYTES,
+    Extent,
+    Place,
+    Slice,
+    TensorSource,
+    TensorSpec,
+    Variable,
+    regroup,
+    whole_elements,
+)
 from toolkit.dtypes import DType
 from toolkit.formats.bundle import strings
 from toolkit.initializers import Spec
@@ -35,15 +45,44 @@ def filled(name: str, like: Variable, spec: Spec, seed: int) -> Variable:
     return Variable(name, tensor, _Filled(spec, seed, name), None)
 
 
-def cast(variable: Variable, dtype: DType, name: str) -> Variable:
+def constant(name: str, values: Array, dtype: DType) -> Variable:
+    """Return a variable of `dtype` that holds `values`, which are of its NumPy type; `bytes` for strings."""
+    if dtype.kind == "string":
+        nbytes = sum(map(len, strings.encode(list(values.reshape(-1)))))
+    else:
+        nbytes = values.size * (dtype.itemsize or 0)
+    return Variable(name, TensorSpec(dtype, values.shape, nbytes), _Constant(values), None)
+
+
+def mean(name: str, parts: Sequence[Variable], weights: Sequence[float]) -> Variable:
+    """Return the variable whose values are the weighted means of those of `parts`, element by element.
+
+    They are added up in double precision, a chunk of each at a time, and rounded once.
+
+    Args:
+        name: What it is called.
+        parts: Floating-point or complex, all of one dtype and shape.
+        weights: One for each; they add up to 1.
+    """
+    return Variable(name, parts[0].spec, _Mean(parts, weights), None)
+
+
+def cast(variable: Variable, dtype: DType, name: str, *, clip: bool | None = None) -> Variable:
     """Return `variable` under `name` with its values in `dtype`.
+
+    Args:
+        variable: Whose values.
+        dtype: What they become.
+        name: What it is called.
+        clip: Let values beyond what `dtype` can say become the nearest that it can; `None` where that
+            is not offered.
 
     Raises:
         UsageError: Its values cannot be cast to that dtype.
     """
     casting.check(variable.name, variable.dtype, dtype)
     nbytes = variable.num_elements * (dtype.itemsize or 0)
-    return Variable(name, TensorSpec(dtype, variable.shape, nbytes), _Cast(variable), None)
+    return Variable(name, TensorSpec(dtype, variable.shape, nbytes), _Cast(variable, clip), None)
 
 
 def describe_cast(variable: Variable, dtype: DType) -> str:
@@ -58,9 +97,13 @@ def describe_cast(variable: Variable, dtype: DType) -> str:
     if text.endswith("exact"):
         return text
     largest = 0.0
+    lost = casting.Lost(variable.name, dtype, variable.num_elements)
     for chunk in variable.chunks():
         values = chunk.view(variable.dtype.numpy)
-        largest = max(largest, casting.largest_error(values, casting.cast(values, dtype, variable.name)))
+        made, unfit = casting.converted(values, dtype)
+        lost.add(unfit)
+        largest = max(largest, casting.largest_error(values, made))
+    lost.check()
     return f"{text}; the largest error is {largest:.3g}" if largest else f"{text}; here it is exact"
 
 
@@ -102,23 +145,76 @@ class _Filled(TensorSource):
                 yield flat[start : start + step]
 
 
+class _Constant(TensorSource):
+    """The source of a variable whose values are at hand."""
+
+    def __init__(self, values: Array) -> None:
+        self._values = values
+
+    def load(self, variable: Variable, *, verify: bool) -> Array:
+        return self._values.copy()
+
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
+        if variable.dtype.kind == "string":
+            flat = np.frombuffer(b"".join(strings.encode(list(self._values.reshape(-1)))), np.uint8)
+        else:
+            flat = np.ascontiguousarray(self._values).reshape(-1).view(np.uint8)
+        step = whole_elements(max_bytes, variable)
+        for start in range(0, flat.size, step):
+            yield flat[start : start + step]
+
+
+class _Mean(TensorSource):
+    """The source of a variable that is the mean of others."""
+
+    def __init__(self, parts: Sequence[Variable], weights: Sequence[float]) -> None:
+        self._parts = parts
+        self._weights = weights
+
+    def load(self, variable: Variable, *, verify: bool) -> Array:
+        chunks = [chunk.copy() for chunk in self.chunks(variable, max_bytes=CHUNK_BYTES, verify=verify)]
+        flat = np.concatenate([*chunks, np.zeros(0, np.uint8)])
+        return flat.view(variable.dtype.numpy).reshape(variable.shape)
+
+    def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
+        step = whole_elements(max_bytes, variable)
+        rounded = variable.dtype.numpy
+        wide = np.complex128 if variable.dtype.kind == "complex" else np.float64
+        sizes = [min(step, variable.nbytes - start) for start in range(0, variable.nbytes, step)]
+        read = [regroup(part.chunks(max_bytes=step, verify=verify), sizes) for part in self._parts]
+        for chunks in zip(*read, strict=True):
+            total = np.zeros(chunks[0].size // rounded.itemsize, wide)
+            with np.errstate(all="ignore"):  # infinities and NaN are what they are
+                for chunk, weight in zip(chunks, self._weights, strict=True):
+                    total += chunk.view(rounded).astype(wide) * weight
+                yield total.astype(rounded).view(np.uint8)
+
+
 class _Cast(TensorSource):
     """The source of a variable that has the values of another in its own dtype."""
 
-    def __init__(self, original: Variable) -> None:
+    def __init__(self, original: Variable, clip: bool | None) -> None:
         self._original = original
+        self._clip = bool(clip)
+        self._hint = ", or --clip (clip=True)" if clip is False else ""
 
     def load(self, variable: Variable, *, verify: bool) -> Array:
         values = self._original.load(verify=verify)
-        return casting.cast(values, variable.dtype, variable.name)
+        return casting.cast(values, variable.dtype, variable.name, clip=self._clip)
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
         original = self._original
         itemsizes = original.dtype.itemsize or 1, variable.dtype.itemsize or 1
         max_bytes = max_bytes * itemsizes[0] // max(itemsizes)
+        lost = casting.Lost(variable.name, variable.dtype, variable.num_elements, self._hint)
         for chunk in original.chunks(max_bytes=max_bytes, verify=verify):
-            values = chunk.view(original.dtype.numpy)
-            yield casting.cast(values, variable.dtype, variable.name).view(np.uint8)
+            values, unfit = casting.converted(
+                chunk.view(original.dtype.numpy), variable.dtype, clip=self._clip
+            )
+            lost.add(unfit)
+            if not lost:  # else the rest is counted, to be told in one error
+                yield values.view(np.uint8)
+        lost.check()
 
 
 class _Watched(TensorSource):
@@ -130,6 +226,9 @@ class _Watched(TensorSource):
 
     def place(self, variable: Variable) -> Place:
         return self._original.place
+
+    def extent(self, variable: Variable) -> Extent | None:
+        return self._original.extent
 
     def slices(self, variable: Variable) -> tuple[Slice, ...]:
         return self._original.slices

@@ -5,11 +5,15 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
 
 from toolkit.cli import output
+from toolkit.cli.combine import average, merge
+from toolkit.cli.directory import latest, log, prune, repair
+from toolkit.cli.edit import InOrder, edit
 from toolkit.cli.export import export
 from toolkit.cli.import_ import import_
 from toolkit.cli.init import init
@@ -25,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Inspect, restore, reinitialize, export and import TensorFlow checkpoints.",
+    help="Inspect, restore, change, export and import TensorFlow checkpoints.",
 )
 
 
@@ -45,9 +49,23 @@ def _program(
     pass
 
 
-for command in (inspect, init, restore, reinit, export):
-    app.command()(command)
-app.command("import")(import_)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "inspect": inspect,
+    "log": log,
+    "latest": latest,
+    "init": init,
+    "restore": restore,
+    "reinit": reinit,
+    "edit": edit,
+    "merge": merge,
+    "average": average,
+    "export": export,
+    "import": import_,
+    "prune": prune,
+    "repair": repair,
+}
+for name, command in _COMMANDS.items():
+    app.command(name, cls=InOrder if command is edit else None)(command)
 
 
 def main() -> NoReturn:

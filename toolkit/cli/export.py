@@ -100,7 +100,7 @@ def export(
         return
     from toolkit.change.export import check_destination, plan_export
     from toolkit.formats.opening import open_checkpoint
-    from toolkit.render.units import count, size
+    from toolkit.units import count, size
 
     chosen = layout or "tf"
     if to_tf1:

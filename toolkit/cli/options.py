@@ -1,6 +1,6 @@
 """Arguments and options that several commands have, with one wording for all."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,8 @@ from toolkit.cli.output import Settings
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from toolkit.checkpoint import Checkpoint
 
 
@@ -76,6 +78,13 @@ NoSync = Annotated[
     bool, typer.Option("--no-sync", help="Do not wait for the disk: a power loss may undo it.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")]
+Data = Annotated[
+    Literal["auto", "link", "copy"],
+    typer.Option(
+        "--data",
+        help="Share data files by hard link where 90% of the bytes are still used, where any are, or never.",
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(
@@ -134,7 +143,12 @@ def copies(given: list[str] | None) -> dict[str, str]:
 
 
 def destination(
-    out: str | None, *, dry_run: bool, force: bool, source: "Checkpoint | None" = None
+    out: str | None,
+    *,
+    dry_run: bool,
+    force: bool,
+    source: "Checkpoint | None" = None,
+    sources: "Iterable[Checkpoint]" = (),
 ) -> str | None:
     """Return where to write, or `None` in a dry run. What cannot be written to is refused now.
 
@@ -143,6 +157,7 @@ def destination(
         dry_run: Whether nothing will be written.
         force: Whether a checkpoint there will be replaced, unless it is the source.
         source: What is read.
+        sources: More of it.
 
     Raises:
         UsageError: There is something to write and no place for it, or it cannot be a prefix.
@@ -152,7 +167,7 @@ def destination(
         from toolkit.change.plan import refuse_source
         from toolkit.formats.bundle.publication import refuse_prefix
 
-        refuse_source(out, [source] if source else [])
+        refuse_source(out, [*sources, *([source] if source else [])])
         refuse_prefix(out, force=force)
     if dry_run:
         return None

@@ -28,6 +28,7 @@ def reinit(
     keep_slots: Annotated[
         bool, typer.Option("--keep-slots", help="Leave slots and moving averages as they are.")
     ] = False,
+    data: options.Data = "auto",
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -50,7 +51,13 @@ def reinit(
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
         destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
         plan = plan_reinit(
-            checkpoint, patterns, init=init, seed=seed, exclude=exclude or (), keep_slots=keep_slots
+            checkpoint,
+            patterns,
+            init=init,
+            seed=seed,
+            exclude=exclude or (),
+            keep_slots=keep_slots,
+            data=data,
         )
         if destination:
             with output.progress(plan.num_bytes) as progress:

@@ -106,10 +106,7 @@ class ReadFile:
         """Raise TruncatedError unless the file has the `size` bytes at `offset`."""
         if offset + size > self.size:
             raise TruncatedError(
-                "file too short",
-                path=self.path,
-                expected=f"{offset + size} bytes",
-                found=self.size,
+                "file too short", path=self.path, expected=f"{offset + size} bytes", found=self.size
             )
 
     def _cut_off(self, offset: int) -> TruncatedError:

@@ -102,7 +102,7 @@ def _in_directory(directory: str, note: Note) -> Found:
     variables = os.path.join(directory, "variables", "variables")
     if os.path.lexists(naming.index_file(variables)):
         return _bundle(variables)
-    found = _checkpoints_in(directory)
+    found = checkpoints_in(directory)
     if len(found) == 1 and (checkpoint := _at(found[0])) is not None:
         return checkpoint
     if not found:
@@ -138,7 +138,7 @@ def _latest(directory: str, written: str, note: Note) -> Found:
     if (found := _at(beside)) is not None:
         note(f"{state}: names {written}, which is gone; took {beside}")
         return found
-    there = _checkpoints_in(directory)
+    there = checkpoints_in(directory)
     raise ReadError(
         f"{state}: names {written}, which does not exist",
         path=os.path.join(directory, written),
@@ -146,8 +146,12 @@ def _latest(directory: str, written: str, note: Note) -> Found:
     )
 
 
-def _checkpoints_in(directory: str) -> list[str]:
-    """Return the paths of the checkpoints in a directory, each once."""
+def checkpoints_in(directory: str) -> list[str]:
+    """Return the paths of the checkpoints in a directory, each once.
+
+    Raises:
+        ReadError: It cannot be listed.
+    """
     try:
         entries = sorted(os.listdir(directory))
     except OSError as error:
@@ -204,7 +208,7 @@ def _refuse_absent(path: str) -> NoReturn:
     directory, base = os.path.split(path)
     hint = "no checkpoint lies in that directory"
     if os.path.isdir(directory or "."):
-        beside = [os.path.basename(found) for found in _checkpoints_in(directory or ".")]
+        beside = [os.path.basename(found) for found in checkpoints_in(directory or ".")]
         near = [name for name in beside if name.startswith(base)]
         near = near or sorted(names.nearest(base, [*beside, *_folders_in(directory or ".")])) or beside
         if near:

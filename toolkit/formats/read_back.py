@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.checkpoint import CHUNK_BYTES, Checkpoint, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError
+from toolkit.formats.file import ReadFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,27 +25,70 @@ def check_written(written: Checkpoint, expected: Expected) -> None:
         FormatError, ReadError: It does not read.
         MismatchError: It has other variables, or one of another dtype, shape or value.
     """
-    path = written.path
-    if set(written) != set(expected):
-        names = sorted(set(written) ^ set(expected))
+    check_names(written, expected)
+    for name, (dtype, shape, crc) in expected.items():
+        _check(written.path, written[name], dtype, shape, crc)
+
+
+def check_names(written: Checkpoint, expected: Collection[str]) -> None:
+    """Raise MismatchError unless `written` has just the variables that are `expected`."""
+    if names := sorted(written.variables().keys() ^ set(expected)):
         raise MismatchError(
-            f"{path}: was written with other variables: {', '.join(names[:5])}",
+            f"{written.path}: was written with other variables: {', '.join(names[:5])}",
             name=names[0],
             expected=len(expected),
             found=len(written),
         )
-    for name, (dtype, shape, crc) in expected.items():
-        variable = written[name]
-        found = variable.dtype, variable.shape, checksum_of(variable, verify=False)
-        known = crc if crc is not None else variable.crc32c
-        if found[:2] != (dtype, shape) or (known is not None and found[2] != known):
+
+
+def check_value_of(path: str, stored: Variable, original: Variable) -> None:
+    """Read a variable that was written to `path`, and compare it with the one that it was made of.
+
+    Raises:
+        ChecksumError: The original was damaged.
+        MismatchError: It differs.
+        FormatError, ReadError: One of them does not read.
+    """
+    if original.dtype.kind == "handle":  # what their checksum is of, TensorFlow alone knows
+        if (expected := _raw_checksum(original)) != (found := _raw_checksum(stored)):
             raise MismatchError(
-                f"{path}: {name} was not written as it is: expected {dtype} {shape} with "
-                f"checksum {known}, got {found[0]} {found[1]} with {found[2]}",
-                name=name,
-                expected=(dtype, shape, known),
+                f"{path}: {stored.name} was not written as it is",
+                name=stored.name,
+                expected=expected,
                 found=found,
             )
+        return
+    try:
+        _check(path, stored, original.dtype, original.shape, original.crc32c)
+    except MismatchError:
+        checksum_of(original)  # if that was damaged, this says so
+        raise
+
+
+def _check(path: str, stored: Variable, dtype: DType, shape: tuple[int, ...], crc: int | None) -> None:
+    """Raise MismatchError unless `stored`, which is read, is of this dtype, shape and, if known, CRC-32C."""
+    found = stored.dtype, stored.shape, checksum_of(stored, verify=False)
+    known = crc if crc is not None else stored.crc32c
+    if found[:2] != (dtype, shape) or (known is not None and found[2] != known):
+        raise MismatchError(
+            f"{path}: {stored.name} was not written as it is: expected {dtype} {shape} with "
+            f"checksum {known}, got {found[0]} {found[1]} with {found[2]}",
+            name=stored.name,
+            expected=(dtype, shape, known),
+            found=found,
+        )
+
+
+def _raw_checksum(variable: Variable) -> int:
+    """Return the CRC-32C of the bytes of a variable as they lie in a data file."""
+    extent = variable.extent
+    assert extent is not None
+    file = ReadFile(extent.path)
+    running = checksum.Running()
+    for start in range(0, variable.nbytes, CHUNK_BYTES):
+        running.update(file.read(extent.offset + start, min(CHUNK_BYTES, variable.nbytes - start)))
+    file.close()
+    return running.finish()
 
 
 def checksum_of(variable: Variable, *, verify: bool = True) -> int:
@@ -63,6 +107,17 @@ def checksum_of(variable: Variable, *, verify: bool = True) -> int:
     for chunk in variable.chunks(verify=verify):
         running.update(chunk)
     return running.finish()
+
+
+def is_equal(one: Variable, other: Variable) -> bool:
+    """Return whether two variables are of one dtype and shape and, by their checksums, of equal values.
+
+    Those without a checksum of the whole are read.
+    """
+    if one.dtype is not other.dtype or one.shape != other.shape or one.nbytes != other.nbytes:
+        return False
+    ours, theirs = one.crc32c, other.crc32c
+    return (checksum_of(one) if ours is None else ours) == (checksum_of(other) if theirs is None else theirs)
 
 
 def check_value(name: str, value: np.ndarray[Any, Any], stored: Variable) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit import checksum
-from toolkit.change.kept import WEIGHTS, KeptDirectory
+from toolkit.change.kept import KeptDirectory
+from toolkit.change.records import WEIGHTS
 from toolkit.change.retention import Mode, Retention, Saved
 from toolkit.errors import CheckpointError, FormatError, MismatchError, PublishError, UsageError
 from toolkit.formats.bundle.publication import publish_bundle

@@ -121,7 +121,15 @@ def inspect(
     paths = checkpoint.paths()
     patterns, exclude = listed(patterns), listed(exclude)
     if patterns or exclude:
-        chosen = select(roles, patterns, exclude, where=checkpoint.path, follow=True, paths=paths)
+        chosen = select(
+            roles,
+            patterns,
+            exclude,
+            where=checkpoint.path,
+            follow=True,
+            paths=paths,
+            ways=checkpoint.tree_paths(),
+        )
         variables = [everything[name] for name in chosen]
     else:
         variables = list(everything.values())

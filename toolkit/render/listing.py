@@ -6,14 +6,14 @@ and size of another, so what stands beside a name is formatted once for each tha
 
 from __future__ import annotations
 
-import io
 from collections.abc import Hashable, Iterable
 
 from toolkit.checkpoint import NOWHERE, Variable
 from toolkit.look.inspect import KINDS, Summary, totals_of
-from toolkit.names import printable
-from toolkit.render.units import count, shorten, size
+from toolkit.names import printable, shorten
+from toolkit.render.csv_text import csv_text
 from toolkit.roles import Kind
+from toolkit.units import count, size
 
 _TITLES = {
     "weight": "weights",
@@ -66,34 +66,18 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
 
 
 def to_csv(summary: Summary) -> str:
-    """Return one line a variable, with a heading. A cell that a spreadsheet would run gets a `'`."""
-    import csv
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "name",
-            "dtype",
-            "shape",
-            "nbytes",
-            "num_elements",
-            "role",
-            "of",
-            "shard",
-            "offset",
-            "crc32c",
-            *(["path"] if summary.paths else []),
-        ]
-    )
+    """Return one line a variable, with a heading."""
+    heading = ["name", "dtype", "shape", "nbytes", "num_elements", "role", "of", "shard", "offset", "crc32c"]
+    rows: list[list[object]] = []
     for v in summary.variables:
         role = summary.roles[v.name]
-        shape = "x".join(map(str, v.shape))
-        cells = [v.dtype, shape, v.nbytes, v.num_elements, role.kind]
         place = ("", "", "") if v.place == NOWHERE else v.place
-        path = [_inert(summary.paths.get(v.name, ""))] if summary.paths else []
-        writer.writerow([_inert(v.name), *cells, _inert(role.of or ""), *place, *path])
-    return out.getvalue().rstrip("\n")
+        path = [summary.paths.get(v.name, "")] if summary.paths else []
+        shape = "x".join(map(str, v.shape))
+        rows.append(
+            [v.name, v.dtype, shape, v.nbytes, v.num_elements, role.kind, role.of or "", *place, *path]
+        )
+    return csv_text([*heading, *(["path"] if summary.paths else [])], rows)
 
 
 class _Layout:
@@ -167,9 +151,3 @@ def _table(rows: list[Cells]) -> list[str]:
     last = len(rows[0]) - 1
     layout = _Layout(rows, left={0, last})
     return [layout.line(row) for row in rows]
-
-
-def _inert(text: str) -> str:
-    """Return `text` printable and, for a spreadsheet, no formula."""
-    text = printable(text)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -6,9 +6,9 @@ import io
 import textwrap
 from collections import Counter
 
-from toolkit.names import printable
+from toolkit.names import printable, shorten
 from toolkit.plan import Plan, aligned
-from toolkit.render.units import count, shorten
+from toolkit.units import count
 
 _STYLES = {
     "cannot": "bold red",
@@ -39,8 +39,8 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
     rows = plan.rows()
     counted = []
     if not every_row:
-        kept = Counter(row[-1] for row in rows if row[0] == "keep")
-        rows = [row for row in rows if row[0] != "keep"]
+        kept = Counter(row[-1] for row in rows if _is_kept(row))
+        rows = [row for row in rows if not _is_kept(row)]
         counted = [f"keep  {count(n, 'variable')}, {why}" for why, n in kept.items()]
     if width is None or len(rows) > _TOO_MANY_FOR_RICH:
         lines = aligned(rows) if rows else []
@@ -51,6 +51,11 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
         more = len(unused) - _MAX_UNUSED
         unused = [*unused[:_MAX_UNUSED], f"and {more} more unused (--no-truncate shows all)"]
     return "\n".join([*lines, *counted, *unused, *map(printable, plan.notes), plan.summary()])
+
+
+def _is_kept(row: tuple[str, ...]) -> bool:
+    """Return whether a row is of what is kept, and under its own name."""
+    return row[0] == "keep" and not row[3]
 
 
 def _fitted(rows: list[tuple[str, ...]], width: int, color: bool) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from toolkit.checkpoint import Variable
 from toolkit.look.inspect import Summary
 from toolkit.names import printable
-from toolkit.render.units import count, size
+from toolkit.units import count, size
 
 _MAX_DEPTH = 100
 """A tree takes the square of its depth in characters, and names may have any number of segments."""

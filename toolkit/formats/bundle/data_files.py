@@ -65,6 +65,19 @@ class DataFiles:
         """Return the path of a data file."""
         return naming.data_file(self._prefix, shard, self._num_shards)
 
+    def noted(self, variable: Variable, place: Place) -> tuple[str, Identity]:
+        """Return the path of the data file of `variable`, and what it was when the index was read.
+
+        Raises:
+            FormatError: The entry names a data file that does not exist.
+            TruncatedError: The file ends before the bytes do.
+        """
+        self._check_shard(variable, place.shard)
+        identity = self._noted[place.shard]
+        if place.offset + variable.nbytes > identity[2]:
+            self.open(variable, place)  # which says what is there instead
+        return self.path(place.shard), identity
+
     def open(self, variable: Variable, place: Place) -> ReadFile:
         """Return the open data file of `variable`, having checked that it holds all its bytes.
 
@@ -74,13 +87,7 @@ class DataFiles:
             ReadError: It cannot be opened, or is another than when the index was read.
         """
         shard = place.shard
-        if shard >= self._num_shards:
-            raise FormatError(
-                f"entry {variable.name!r}: number of its data file",
-                path=self.index,
-                expected=f"below {self._num_shards}",
-                found=shard,
-            )
+        self._check_shard(variable, shard)
         file = self._files.get(shard)
         if file is None:
             if not os.path.exists(self.path(shard)):
@@ -117,6 +124,15 @@ class DataFiles:
             file.close()
         self._files.clear()
         self._maps.clear()
+
+    def _check_shard(self, variable: Variable, shard: int) -> None:
+        if shard >= self._num_shards:
+            raise FormatError(
+                f"entry {variable.name!r}: number of its data file",
+                path=self.index,
+                expected=f"below {self._num_shards}",
+                found=shard,
+            )
 
     def _changed(self, shard: int) -> ReadError:
         return ReadError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from toolkit.errors import PublishError, UsageError
 from toolkit.formats.bundle import naming
@@ -12,7 +12,7 @@ from toolkit.publish import Publication, exists, refuse_destination
 
 def publish_bundle(
     prefix: str,
-    write: Callable[[str, int], None],
+    write: Callable[[str, int], Collection[str] | None],
     *,
     check: Callable[[str], None],
     num_files: int = 1,
@@ -24,7 +24,8 @@ def publish_bundle(
     Args:
         prefix: The path without `.index`.
         write: Called with a staged prefix and the number of data files that the bundle must have;
-            writes the index, the data files and, if it likes, a meta file.
+            writes the index, the data files and, if it likes, a meta file. Returns the names of those
+            that are links to files of others.
         check: Called with the staged prefix when all is on disk; raises if it is not as it should be.
         num_files: Data files that it has values for; it may have to have more.
         force: Replace the bundle of this name. The new one gets another number of data files than
@@ -48,11 +49,12 @@ def publish_bundle(
             raise exists(replaced[0])
         publication.replaces(replaced)
         num_shards = min(set(range(num_files, num_files + len(existing) + 1)) - set(existing))
-        write(publication.staged(base), num_shards)
+        linked = write(publication.staged(base), num_shards) or ()
         writes_meta = os.path.lexists(publication.staged(base + naming.META))
         publication.publish(
             check=lambda: check(publication.staged(base)),
             accompanying=[base + naming.META] if writes_meta else [],
+            linked=linked,
         )
 
 

@@ -70,10 +70,12 @@ _SCHEMA: dict[str, list[tuple[str, int, str] | tuple[str, int, str, str]]] = {
         ("slot_name", 2, "string"),
         ("slot_variable_node_id", 3, "int32"),
     ],
+    "BoolValue": [("value", 1, "bool")],
     "TrackableObject": [
         ("children", 1, "ObjectReference", "repeated"),
         ("attributes", 2, "SerializedTensor", "repeated"),
         ("slot_variables", 3, "SlotVariableReference", "repeated"),
+        ("has_checkpoint_values", 5, "BoolValue"),
     ],
     "TrackableObjectGraph": [("nodes", 1, "TrackableObject", "repeated")],
     "CheckpointState": [

@@ -12,12 +12,12 @@ Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from toolkit.errors import FormatError
 from toolkit.formats.bundle.schema import message_class
 from toolkit.formats.file import ReadFile
+from toolkit.publish import Publication
 
 FILE_NAME = "checkpoint"
 _MAX_BYTES = 16 << 20
@@ -25,10 +25,19 @@ _MAX_BYTES = 16 << 20
 
 
 class State(NamedTuple):
-    """What a state file says; paths as they are written there."""
+    """What a state file says; paths as they are written there.
+
+    Attributes:
+        latest: The latest checkpoint.
+        all_paths: Those that are kept, oldest first; TensorFlow removes some of these as it saves more.
+        timestamps: When each of these was saved, in seconds since 1970; `()` if that is not said.
+        last_preserved: When one was last kept for ever.
+    """
 
     latest: str
     all_paths: tuple[str, ...]
+    timestamps: tuple[float, ...] = ()
+    last_preserved: float = 0.0
 
 
 def read_state(directory: str) -> State | None:
@@ -66,22 +75,29 @@ def read_state(directory: str) -> State | None:
             path=path,
             hint="give the prefix of a checkpoint beside it",
         )
-    return State(message.model_checkpoint_path, tuple(message.all_model_checkpoint_paths))
+    return State(
+        message.model_checkpoint_path,
+        tuple(message.all_model_checkpoint_paths),
+        tuple(message.all_model_checkpoint_timestamps),
+        message.last_preserved_timestamp,
+    )
 
 
-def state_text(latest: str, all_paths: Sequence[str], timestamps: Sequence[float]) -> str:
-    """Return the text of a state file.
+def write_state(directory: str, state: State, *, sync: bool = True) -> None:
+    """Write the state file of `directory`, all at once.
 
-    Args:
-        latest: The newest checkpoint's path, relative to the directory of the file.
-        all_paths: All that are kept, oldest first.
-        timestamps: When each of these was saved, in seconds since 1970.
+    Raises:
+        PublishError: The system refuses something. The old one is there still.
     """
     from google.protobuf import text_format
 
     message = message_class("CheckpointState")(
-        model_checkpoint_path=latest,
-        all_model_checkpoint_paths=all_paths,
-        all_model_checkpoint_timestamps=timestamps,
+        model_checkpoint_path=state.latest,
+        all_model_checkpoint_paths=state.all_paths,
+        all_model_checkpoint_timestamps=state.timestamps,
+        last_preserved_timestamp=state.last_preserved,
     )
-    return str(text_format.MessageToString(message))
+    with Publication(os.path.join(directory, FILE_NAME), force=True, sync=sync) as publication:
+        with open(publication.staged(FILE_NAME), "x", encoding="utf-8") as file:
+            file.write(text_format.MessageToString(message))
+        publication.publish()

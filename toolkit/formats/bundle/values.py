@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import Place, TensorSource, Variable, whole_elements
+from toolkit.checkpoint import Extent, Place, TensorSource, Variable, whole_elements
 from toolkit.errors import ChecksumError, FormatError, UnsupportedError
 from toolkit.formats.bundle.data_files import DataFiles
 from toolkit.formats.bundle.messages import decode_entry
@@ -36,6 +36,14 @@ class BundleValues(TensorSource):
         """Implement `Variable.place`: the token of a variable is its entry."""
         place = self._place(variable)
         return place._replace(crc32c=None) if self._word_of(variable) else place
+
+    def extent(self, variable: Variable) -> Extent | None:
+        """Implement `Variable.extent`: an index that points at other than little endian is not written."""
+        if self._big_endian:
+            return None
+        place = self._place(variable)
+        path, identity = self._data.noted(variable, place)
+        return Extent(path, place.offset, place.crc32c or 0, identity)
 
     def _place(self, variable: Variable) -> Place:
         """Return the place with the checksum of what lies there, whatever its byte order."""

@@ -12,16 +12,16 @@ import contextlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from toolkit import checksum, dtypes
-from toolkit.checkpoint import CHUNK_BYTES, Variable, regroup
+from toolkit.checkpoint import CHUNK_BYTES, Extent, Variable, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError
-from toolkit.formats.bundle import naming, strings
+from toolkit.formats.bundle import naming, strings, transfer
 from toolkit.formats.bundle.messages import Entry, decode_entry, encode_entry, encode_header
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.slices import TensorSlice
@@ -32,7 +32,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class BundleWriter:
-    """Writes the bundle `prefix`. Its values go to data file 0, then to those that `next_shard` begins.
+    """Writes the bundle `prefix`. Its values go to one data file, then to those that `next_shard` begins.
 
     The files must not exist. `finish` writes the index and ends it; without it there is no bundle.
     Neither is synced: that, and giving the files their final names, is `toolkit.publish`'s.
@@ -40,15 +40,17 @@ class BundleWriter:
     Args:
         prefix: Path without `.index`.
         num_shards: Data files to be told of; those that are not begun are written empty.
+        first_shard: The data file to begin with. Those before it are others', to be told of by `point`.
     """
 
-    def __init__(self, prefix: str, *, num_shards: int = 1) -> None:
+    def __init__(self, prefix: str, *, num_shards: int = 1, first_shard: int = 0) -> None:
         self._prefix = prefix
         self._num_shards = num_shards
         self._entries: dict[bytes, Entry] = {}
-        self._shard = -1
+        self._shard = first_shard - 1
         self._data: BinaryIO | None = None
-        self.next_shard()
+        if first_shard < num_shards:
+            self.next_shard()
 
     def __enter__(self) -> BundleWriter:
         return self
@@ -93,7 +95,11 @@ class BundleWriter:
             UsageError: The name is taken or empty.
             FormatError, ReadError: As `Variable.chunks`.
         """
-        return self._add(_key(name), variable.dtype, variable.shape, variable.nbytes, variable.chunks())
+        return self.copy_as(_key(name), variable)
+
+    def copy_as(self, key: bytes, variable: Variable) -> Entry:
+        """Add the stored bytes of `variable` under `key`, an encoded name or a slice's, as `copy` does."""
+        return self._add(key, variable.dtype, variable.shape, variable.nbytes, variable.chunks())
 
     def copy_slices(self, name: str, variable: Variable, parts: Sequence[TensorSlice]) -> None:
         """Add `variable` under `name` in slices, each to a data file of its own, the first to this one.
@@ -118,9 +124,43 @@ class BundleWriter:
             self._add(part.key(encode_name(name)), variable.dtype, shape, sum(sizes), taken)
         for _ in chunks:
             pass  # there are no more: this is where the checksum is compared
-        if _key(name) in self._entries:
-            raise UsageError(f"variable {name!r}: the name is taken")
-        self._entries[_key(name)] = Entry(variable.dtype, variable.shape, 0, 0, 0, 0, tuple(parts))
+        self.list_slices(name, variable, parts)
+
+    def copy_stored(
+        self, key: bytes, variable: Variable, extent: Extent, moved: Callable[[int], None]
+    ) -> Entry:
+        """Add the bytes of `variable` as its data file has them, within the kernel where that can be.
+
+        They are not checked: whoever calls it reads them back.
+
+        Args:
+            key: Must be new: an encoded name, or a slice's key.
+            variable: What is copied.
+            extent: Where it lies.
+            moved: Is told how many bytes were copied, now and then.
+
+        Raises:
+            TruncatedError, ReadError: Its file has changed since the index was read.
+        """
+        assert self._data is not None
+        self._data.flush()
+        transfer.copy_bytes(extent, variable.nbytes, self._data.fileno(), moved)
+        entry = Entry(
+            variable.dtype, variable.shape, variable.nbytes, self._shard, self._offset, extent.crc32c
+        )
+        self._data.seek(0, os.SEEK_END)
+        self._offset += variable.nbytes
+        self._enter(key, entry)
+        return entry
+
+    def point(self, key: bytes, variable: Variable, extent: Extent, shard: int) -> None:
+        """Let `key` point at the bytes of `variable` at `extent`, in what is data file `shard` here."""
+        entry = Entry(variable.dtype, variable.shape, variable.nbytes, shard, extent.offset, extent.crc32c)
+        self._enter(key, entry)
+
+    def list_slices(self, name: str, variable: Variable, parts: Sequence[TensorSlice]) -> None:
+        """Say that `name` lies in `parts`, which are added, or pointed at, under keys of their own."""
+        self._enter(_key(name), Entry(variable.dtype, variable.shape, 0, 0, 0, 0, tuple(parts)))
 
     def finish(self) -> None:
         """Write the other data files, empty, and the index."""
@@ -139,9 +179,8 @@ class BundleWriter:
         chunks: Iterable[np.ndarray[Any, Any]],
     ) -> Entry:
         assert self._data is not None
+        self._refuse_taken(key)
         name = decode_name(key)
-        if not name or key in self._entries:
-            raise UsageError(f"variable {name!r}: {'the name is taken' if name else 'no name'}")
         check = checksum.Running()
         if dtype.kind == "string":
             check = strings.StringChecksum(int(np.prod(shape, dtype=np.int64)), nbytes)
@@ -158,9 +197,18 @@ class BundleWriter:
                 found=written,
             )
         entry = Entry(dtype, shape, nbytes, self._shard, self._offset, check.finish())
-        self._entries[key] = entry
+        self._enter(key, entry)
         self._offset += nbytes
         return entry
+
+    def _enter(self, key: bytes, entry: Entry) -> None:
+        self._refuse_taken(key)
+        self._entries[key] = entry
+
+    def _refuse_taken(self, key: bytes) -> None:
+        if not key or key in self._entries:
+            problem = "the name is taken" if key else "no name"
+            raise UsageError(f"variable {decode_name(key)!r}: {problem}")
 
 
 def _key(name: str) -> bytes:

@@ -1,0 +1,131 @@
+"""The mean of several checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+
+from toolkit.change import results
+from toolkit.change.directory import checkpoints_of
+from toolkit.change.plan import FilePlan
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import UsageError
+from toolkit.formats.bundle.sharing import DataMode
+from toolkit.formats.opening import as_checkpoint
+from toolkit.plan import Verdict
+
+_AVERAGED = ("float", "complex")
+_HINT = "average those that are alike, or make them so: ckpt edit drops, keeps, renames and casts"
+
+
+def plan_average(
+    *checkpoints: Checkpoint | str | os.PathLike[str],
+    weights: Iterable[float] | None = None,
+    decay: float | None = None,
+    last: int | None = None,
+    data: DataMode = "auto",
+) -> FilePlan:
+    """Plan the mean of several checkpoints, oldest first. `plan.write(prefix)` makes it.
+
+    Floating-point and complex values are added up in double precision and rounded once, a chunk of each
+    checkpoint at a time. Others (whole numbers, strings) are the newest's, and so is what is equal in all.
+
+    Args:
+        *checkpoints: Open, or their paths; the last is the newest. One directory means the complete
+            checkpoints in it, by their steps.
+        weights: One for each, 0 or more; they need not add up to 1.
+        decay: Make an exponential moving average: beginning with the oldest, each further one counts
+            1 - `decay`.
+        last: Of a directory, only so many of the newest.
+        data: Which data files are shared with the newest by hard link, as in `plan_reinit`.
+
+    Returns:
+        The plan. It is not `ok` where they differ in names, dtypes or shapes.
+
+    Raises:
+        UsageError: The arguments do not go together, or a directory has no complete checkpoint.
+        FormatError, ReadError: One cannot be read.
+    """
+    paths: Sequence[Checkpoint | str | os.PathLike[str]] = checkpoints
+    first = checkpoints[0] if len(checkpoints) == 1 else None
+    if isinstance(first, (str, os.PathLike)) and os.path.isdir(first):
+        paths = _in_directory(os.fspath(first), last)
+    elif last is not None:
+        raise UsageError("--last: is for a directory", hint="name one directory, or leave it out")
+    if not paths:
+        raise UsageError("nothing to average", hint="name checkpoints, or a directory of them")
+    factors = _factors(len(paths), weights, decay)
+    opened = [as_checkpoint(path) for path in paths]
+    newest = opened[-1]
+    called = newest.paths()
+    everything = [checkpoint.variables() for checkpoint in opened]
+    verdicts, made = [], {}
+    for name in dict.fromkeys(name for variables in reversed(everything) for name in variables):
+        found = [variables.get(name) for variables in everything]
+        verdict, made[name] = _averaged(name, found, opened, factors, called.get(name))
+        verdicts.append(verdict)
+    return FilePlan(verdicts, made, [newest, *opened[:-1]], data=data)
+
+
+def _averaged(
+    name: str,
+    found: Sequence[Variable | None],
+    opened: Sequence[Checkpoint],
+    factors: Sequence[float],
+    path: str | None,
+) -> tuple[Verdict, Variable]:
+    """Return what becomes of one variable, given as each checkpoint has it."""
+    parts = [variable for variable in found if variable is not None]
+    newest = parts[-1]
+    problem = None
+    for variable, checkpoint in zip(found, opened, strict=True):
+        if variable is None:
+            problem = f"not in {checkpoint.path}"
+        elif variable.dtype is not newest.dtype:
+            problem = f"dtype {variable.dtype} in {checkpoint.path}"
+        elif variable.shape != newest.shape:
+            problem = f"shape {variable.shape} in {checkpoint.path}"
+        if problem:
+            break
+    what = newest.dtype.name, newest.shape
+    if problem:
+        verdict = Verdict(name, "mean", None, "", *what, problem=problem, hint=_HINT, path=path)
+        return verdict, newest
+    checksums = {variable.crc32c for variable in parts}
+    if newest.dtype.kind not in _AVERAGED:
+        return Verdict(name, "keep", name, f"{newest.dtype}: the newest's", *what, path=path), newest
+    if len(checksums) == 1 and None not in checksums:
+        return Verdict(name, "keep", name, "equal in all", *what, path=path), newest
+    reason = f"mean of {len(parts)}"
+    return Verdict(name, "mean", None, reason, *what, path=path), results.mean(name, parts, factors)
+
+
+def _in_directory(directory: str, last: int | None) -> list[str]:
+    """Return the paths of the complete checkpoints in a directory, oldest first."""
+    if last is not None and last < 1:
+        raise UsageError(f"last {last}: expected 1 or more")
+    found = [checkpoint.path for checkpoint in checkpoints_of(directory) if checkpoint.is_complete]
+    if last is not None and len(found) < last:
+        raise UsageError(
+            f"{directory}: expected {last} complete checkpoints, found {len(found)}",
+            hint="ckpt log lists them",
+        )
+    return found[-last:] if last is not None else found
+
+
+def _factors(number: int, weights: Iterable[float] | None, decay: float | None) -> list[float]:
+    """Return what each checkpoint counts, oldest first; they add up to 1."""
+    if weights is not None and decay is not None:
+        raise UsageError("weights and decay: expected one of them", hint="leave one out")
+    if decay is not None:
+        if not 0 <= decay < 1:
+            raise UsageError(f"decay {decay}: expected 0 or more, and below 1", hint="such as 0.9")
+        return [decay ** (number - 1)] + [(1 - decay) * decay ** (number - 1 - i) for i in range(1, number)]
+    given = [1.0] * number if weights is None else [float(weight) for weight in weights]
+    if len(given) != number:
+        raise UsageError(f"weights: expected {number}, one for each checkpoint, got {len(given)}")
+    total = math.fsum(given)
+    if not all(math.isfinite(w) and w >= 0 for w in given) or not 0 < total < math.inf:
+        raise UsageError("weights: expected numbers of 0 or more, not all of them 0")
+    return [weight / total for weight in given]

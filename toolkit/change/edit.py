@@ -1,0 +1,199 @@
+"""Changing a checkpoint: a chain of edits that makes a plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from toolkit import renaming
+from toolkit.change import operations
+from toolkit.change.drafts import Draft
+from toolkit.change.plan import FilePlan
+from toolkit.change.reinit import reinitialize
+from toolkit.change.results import Progress
+from toolkit.checkpoint import Checkpoint
+from toolkit.formats.bundle.sharing import DataMode
+from toolkit.formats.opening import as_checkpoint
+from toolkit.renaming import Renames
+
+
+class Edit:
+    r"""What a checkpoint is to become: edits in order, each meaning the names as they are by then.
+
+    Every method returns another `Edit`, which has one step more; nothing is read but the index, and nothing
+    written, before `write`.
+
+    ```python
+    toolkit.edit("run/m").rename("net", "backbone").drop("**/Adam*").reinit("head", "he_normal").write("new")
+    ```
+
+    Patterns are those of the command line: a name, a scope, a glob, or `re:…`. Slots and moving averages
+    follow their variable in `rename`, `drop` and `reinit`. In an object-based checkpoint (TF2) names are
+    readable names or paths of objects, and its object graph is changed along.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+
+    def rename(self, old: str | Renames, new: str | None = None) -> Edit:
+        r"""Rename variables, scopes, or what matches `re:…`, with `\1` in `new` for what a group matched.
+
+        Args:
+            old: A name, a scope or `re:…`; or without `new`, `{OLD: NEW}`, `OLD=NEW`, or a function.
+            new: What it becomes.
+
+        Raises:
+            VariableNotFoundError: `old` means nothing.
+            UsageError: It cannot be read, two variables would have one name, or one would have none.
+        """
+        rules = renaming.read_rules({old: new} if isinstance(old, str) and new is not None else old)
+        return self._after(*((lambda draft, rule=rule: operations.rename(draft, rule)) for rule in rules))
+
+    def drop(self, *patterns: str) -> Edit:
+        """Leave variables out, slots and moving averages with them.
+
+        Raises:
+            VariableNotFoundError: A pattern means nothing.
+            UsageError: It cannot be read.
+        """
+        return self._after(lambda draft: operations.drop(draft, patterns))
+
+    def keep(self, *patterns: str) -> Edit:
+        """Leave out all that no pattern means: of a scope its slots, too.
+
+        Raises:
+            VariableNotFoundError: A pattern means nothing.
+            UsageError: It cannot be read.
+        """
+        return self._after(lambda draft: operations.keep(draft, patterns))
+
+    def strip_optimizer(self) -> Edit:
+        """Leave out what only an optimizer needs: slots, powers of betas, its counters. Averages stay.
+
+        Raises:
+            UsageError: There is nothing of the kind.
+        """
+        return self._after(operations.strip_optimizer)
+
+    def cast(self, pattern: str, dtype: str, *, clip: bool = False) -> Edit:
+        """Let variables be of another dtype; of a scope or glob those of its kind, floats or integers.
+
+        Args:
+            pattern: Which variables.
+            dtype: TensorFlow's name of the dtype.
+            clip: Let values beyond what it can say become the nearest that it can. Otherwise `write`
+                raises MismatchError, which says how many there are.
+
+        Raises:
+            VariableNotFoundError: The pattern means nothing.
+            UsageError: There is no such dtype, or nothing that can be cast to it.
+        """
+        return self._after(lambda draft: operations.cast(draft, pattern, dtype, clip=clip))
+
+    def set(self, name: str, value: object) -> Edit:
+        """Give a variable a value.
+
+        Args:
+            name: Which. An array, or a file of one, may also add a variable.
+            value: A number, for all of it; an array or nested list of its shape; the path of a `.npy` file.
+
+        Raises:
+            VariableNotFoundError: There is none of this name.
+            MismatchError: The value does not fit its dtype or shape.
+            UsageError, ReadError: The value cannot be read.
+        """
+        return self._after(lambda draft: operations.put_value(draft, name, value))
+
+    def copy(self, new: str, old: str) -> Edit:
+        r"""Add a copy of a variable, or of those of a scope or `re:…`, under other names.
+
+        Args:
+            new: A name, a scope, or what a regular expression's match becomes, with `\1`. A variable that
+                exists takes the value.
+            old: What is copied; of a scope not its slots.
+
+        Raises:
+            VariableNotFoundError: `old` means nothing.
+            MismatchError: A variable that exists differs in dtype or shape.
+            UsageError: A name cannot be one.
+        """
+        return self._after(lambda draft: operations.copy(draft, new, old))
+
+    def reinit(
+        self,
+        patterns: str | Iterable[str],
+        init: str | None = None,
+        *,
+        seed: int | None = None,
+        exclude: str | Iterable[str] = (),
+        keep_slots: bool = False,
+    ) -> Edit:
+        """Give variables fresh values, and with them their slots and moving averages: see `plan_reinit`.
+
+        Raises:
+            CheckpointError: As it does.
+        """
+        return self._after(
+            lambda draft: reinitialize(
+                draft, patterns, init=init, seed=seed, exclude=exclude, keep_slots=keep_slots
+            )
+        )
+
+    def plan(self, *, data: DataMode = "auto") -> FilePlan:
+        """Return the plan, to be looked at, and then carried out with its `write`.
+
+        Args:
+            data: `auto` shares the data files of which at least 90% of the bytes are still used with the
+                checkpoint, by hard link, and copies what is used of others; `link` shares any; `copy`
+                none: what nothing uses any more is left behind.
+
+        Raises:
+            UsageError: No variables are left.
+        """
+        return self._draft.plan(data=data)
+
+    def write(
+        self,
+        prefix: str | os.PathLike[str],
+        *,
+        data: DataMode = "auto",
+        keep_meta: bool = False,
+        force: bool = False,
+        sync: bool = True,
+        progress: Progress | None = None,
+    ) -> FilePlan:
+        """Write the checkpoint that this makes, and return the plan that was carried out.
+
+        Args:
+            prefix: The path without `.index`; it must not be one of the sources.
+            data: As in `plan`.
+            keep_meta: Copy the `.meta` file (a Saver's graph) as it is, old names and all.
+            force: Replace the checkpoint there.
+            sync: Make it survive a power loss.
+            progress: Is told the size of each chunk that was moved.
+
+        Raises:
+            CheckpointError: As `FilePlan.write`.
+        """
+        plan = self.plan(data=data)
+        plan.write(prefix, keep_meta=keep_meta, force=force, sync=sync, progress=progress)
+        return plan
+
+    def _after(self, *steps: Callable[[Draft], None]) -> Edit:
+        """Return what this is after further steps."""
+        draft = self._draft.copy()
+        for step in steps:
+            step(draft)
+        return Edit(draft)
+
+
+def edit(checkpoint: Checkpoint | str | os.PathLike[str]) -> Edit:
+    """Begin to change a checkpoint, which itself stays as it is.
+
+    Args:
+        checkpoint: Open, or its path; of any format. What is written is TensorFlow's.
+
+    Raises:
+        FormatError, ReadError: It cannot be read.
+    """
+    return Edit(Draft(as_checkpoint(checkpoint)))

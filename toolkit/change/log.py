@@ -1,0 +1,86 @@
+"""The checkpoints of a training, as people ask for them: which there are, which is the latest."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from toolkit.change.directory import Found, best_of, checkpoints_of, disk_usage, latest_of
+from toolkit.errors import ReadError
+
+
+class Logged(NamedTuple):
+    """A checkpoint of a training directory.
+
+    Attributes:
+        path: The directory and its name.
+        step: Of the training, as its name tells; `None` if it does not.
+        time: When it was saved, in seconds since 1970.
+        nbytes: The bytes of its files, without those that an earlier one in the list has too (hard links).
+        latest: Whether it is the latest that is complete.
+        complete: Whether it can be read, as far as the lengths of its files tell.
+        best: Whether it has the best metric that a keeper of saves was told.
+        metric: That metric, or `None`.
+        problem: Why it cannot be read, or `None`.
+    """
+
+    path: str
+    step: int | None
+    time: float
+    nbytes: int
+    latest: bool
+    complete: bool
+    best: bool
+    metric: float | None
+    problem: str | None
+
+
+def log(directory: str | os.PathLike[str]) -> list[Logged]:
+    """Return the checkpoints of a training directory, by their steps, oldest first.
+
+    Raises:
+        ReadError: It is no directory, cannot be listed, or has no checkpoint.
+    """
+    directory = os.fspath(directory)
+    found = checkpoints_of(directory)
+    if not found:
+        raise _none(directory)
+    newest, best = latest_of(directory, found), best_of(found)
+    counted: set[tuple[int, int]] = set()
+    return [
+        Logged(
+            each.path,
+            each.step,
+            each.time,
+            disk_usage(each.files, counted),
+            each is newest,
+            each.is_complete,
+            each.name in best,
+            each.metric,
+            each.problem,
+        )
+        for each in found
+    ]
+
+
+def latest(directory: str | os.PathLike[str]) -> Found:
+    """Return the latest checkpoint of a training directory that is complete.
+
+    That is the one that the state file names; where that is broken or gone, or there is no state file,
+    the newest.
+
+    Raises:
+        ReadError: There is none.
+    """
+    directory = os.fspath(directory)
+    found = checkpoints_of(directory)
+    newest = latest_of(directory, found)
+    if newest is None:
+        raise _none(directory, broken=bool(found))
+    return newest
+
+
+def _none(directory: str, *, broken: bool = False) -> ReadError:
+    what = "no complete checkpoint" if broken else "no checkpoint"
+    hint = "ckpt log says what is wrong with those that are there" if broken else "check the path"
+    return ReadError(f"{directory}: {what} in this directory", path=directory, hint=hint)

@@ -1,0 +1,272 @@
+"""What is done to a draft: renaming, dropping, casting, copying, setting. Each changes the draft given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from toolkit import casting, dtypes, renaming
+from toolkit.change import results
+from toolkit.change.casts import meant_by
+from toolkit.change.drafts import Draft, Item, refuse_name
+from toolkit.change.values import read_value
+from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
+from toolkit.formats.bundle.object_edit import moves_of, path_of
+from toolkit.renaming import Rule
+from toolkit.roles import ATTRIBUTE, Role, is_beta_power
+from toolkit.selection import Pattern, compile_regex, listed, matching, not_found, with_followers
+
+Array = np.ndarray[Any, Any]
+
+
+def rename(draft: Draft, rule: Rule) -> None:
+    """Rename what a rule means, slots and moving averages with it.
+
+    In an object-based checkpoint a rule means readable names, and the paths of objects, which are moved with
+    all that belongs to them.
+
+    Raises:
+        VariableNotFoundError: It means nothing.
+        UsageError: It cannot be read, or two would have one name.
+    """
+    if draft.objects is None:
+        draft.rename(renaming.rename(draft.roles, [rule], where=draft.where), "renamed")
+        return
+    before = draft.paths
+    full_names = draft.objects.full_names()
+    error = None
+    called = {name: before.get(name, name) for name in draft.items}
+    try:
+        renamed = renaming.rename_called(draft.roles, called, [rule], where=draft.where)
+    except VariableNotFoundError as missing:
+        error, renamed = missing, called
+    moved = _move_objects(draft, rule)
+    if error is not None and moved is None:
+        raise error
+    moved = moved or {}
+    given = {key: renamed[key] for key in draft.items if full_names.get(key) == called[key] != renamed[key]}
+    draft.objects.call({moved.get(key, key): name for key, name in given.items()})
+    draft.rename(moved, "renamed")
+    for key in given:
+        item = draft.items[moved.get(key, key)]
+        draft.put(item.changed(item.result, item.action, item.source, f"was {called[key]}", item.initializer))
+    draft.changed()
+
+
+def _move_objects(draft: Draft, rule: Rule) -> dict[str, str] | None:
+    """Move the objects that a rule means; return the keys that this changes, or `None` if it means none."""
+    assert draft.objects is not None
+    if not isinstance(rule, tuple):
+        return None
+    old, new = rule
+    if not old.startswith("re:"):
+        moves = [(old.strip("/"), new.strip("/"))] if draft.objects.has(old.strip("/")) else []
+    else:
+        regex = compile_regex(old.removeprefix("re:"))
+        paths = draft.objects.object_paths()
+        moves = moves_of(
+            {path: _substituted(regex, new, path) for path in paths if regex.search(path)}, paths
+        )
+    if not moves:
+        return None
+    renamed = draft.objects.move(moves)
+    kept = [key for key in draft.items if key not in renamed]
+    if taken := sorted(set(renamed.values()) & set(kept)):
+        raise UsageError(f"{old}={new}: there is {taken[0]} already", hint="rename or drop that one first")
+    return renamed
+
+
+def drop(draft: Draft, patterns: Iterable[str], why: str = "dropped") -> None:
+    """Remove what patterns mean, slots and moving averages with it.
+
+    Raises:
+        VariableNotFoundError, UsageError: A pattern means nothing, or cannot be read.
+    """
+    patterns = listed(patterns)
+    chosen = _meant(draft, patterns)
+    draft.drop(with_followers(chosen, draft.roles), why)
+
+
+def keep(draft: Draft, patterns: Iterable[str]) -> None:
+    """Remove what no pattern means, except an object graph.
+
+    Raises:
+        VariableNotFoundError, UsageError: A pattern means nothing, or cannot be read.
+    """
+    chosen = _meant(draft, listed(patterns))
+    others = {name for name, item in draft.items.items() if item.role.kind != "metadata"} - chosen
+    draft.drop(others, "not kept")
+
+
+def strip_optimizer(draft: Draft) -> None:
+    """Remove what only an optimizer needs: slots, powers of betas, its own counters and numbers.
+
+    Moving averages stay: models are evaluated with them.
+
+    Raises:
+        UsageError: There is nothing of the kind.
+    """
+    chosen = {n for n, item in draft.items.items() if item.role.kind == "slot" or is_beta_power(n)}
+    if draft.objects is not None:
+        graph = draft.objects.graph
+        chosen |= {
+            value.key
+            for value in graph.values
+            if graph.through_optimizer(value.node)
+            and value.key in draft.items
+            and draft.items[value.key].role.kind in ("slot", "counter")
+        }
+    if not chosen:
+        raise UsageError(f"{draft.where}: has nothing that an optimizer keeps", hint="it is stripped already")
+    draft.drop(chosen, "kept by an optimizer")
+
+
+def cast(draft: Draft, pattern: str, dtype: str, *, clip: bool) -> None:
+    """Let what a pattern means, as `meant_by` says, be of another dtype.
+
+    Raises:
+        VariableNotFoundError, UsageError: The pattern means nothing, or there is no such dtype or cast.
+    """
+    target = dtypes.as_dtype(dtype)
+    variables = {name: item.result for name, item in draft.items.items()}
+    for name in meant_by(pattern, target, variables, draft.roles, draft.paths, draft.ways, where=draft.where):
+        item = draft.items[name]
+        source = item.result.dtype
+        if source is target:
+            continue
+        result = results.cast(item.result.renamed(name), target, name, clip=clip)
+        action = "cast" if item.action == "keep" else item.action
+        reason = casting.describe(source, target)
+        draft.put(item.changed(result, action, item.source, reason, item.initializer))
+
+
+def put_value(draft: Draft, name: str, value: object) -> None:
+    """Give a variable a value; an array, or a file of one, may also add a variable.
+
+    Raises:
+        VariableNotFoundError: There is none, and the value does not tell a dtype and shape.
+        MismatchError: The value does not fit its dtype or shape.
+        UsageError: The value cannot be read.
+    """
+    try:
+        item: Item | None = draft.find(name)
+    except VariableNotFoundError:
+        item = None
+        if not isinstance(value, np.ndarray) and not (isinstance(value, str) and value.endswith(".npy")):
+            raise
+    like = None if item is None else item.result
+    array, dtype, shown = read_value(value, like, name)
+    if item is None:
+        item = _added(draft, name, results.constant(name, array, dtype), "constant", None, f"new, {shown}")
+    else:
+        result = results.constant(item.name, array, dtype)
+        item = item.changed(result, "constant", None, f"set to {shown}")
+    draft.put(item)
+
+
+def copy(draft: Draft, new: str, old: str) -> None:
+    r"""Add copies of variables under other names, or let variables that exist take their values.
+
+    Args:
+        draft: What is changed.
+        new: A name, a scope, or with a regular expression what it becomes, with `\1`.
+        old: A name, a scope (whose slots are not copied), or `re:…`.
+
+    Raises:
+        VariableNotFoundError: `old` means nothing.
+        MismatchError: A variable that exists is of another dtype or shape.
+        UsageError: A name cannot be one.
+    """
+    copies, called = _renamed_alone(draft, new, old)
+    taken: dict[str, str] = {}
+    for name, copied in copies.items():
+        if copied in taken:
+            raise UsageError(
+                f"{new}={old}: {called[taken[copied]]} and {called[name]} would both be {copied}"
+            )
+        taken[copied] = name
+    originals = {name: draft.items[name] for name in copies}
+    for name, target in copies.items():
+        original = originals[name]
+        reason = f"copy of {called[name]}"
+        try:
+            there = draft.find(target)
+        except VariableNotFoundError:
+            role = Role("weight") if original.role.of is not None else original.role
+            draft.put(_added(draft, target, original.result, "copy", name, reason, role))
+            continue
+        _refuse_unlike(there.name, there.result, original)
+        draft.put(there.changed(original.result, "copy", name, reason))
+
+
+def _renamed_alone(draft: Draft, new: str, old: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what the copies of what `old` means are called, by its name, and what that itself is called."""
+    readable = {name: draft.paths.get(name, name) for name in draft.items}
+    plain = {name: item for name, item in draft.items.items() if item.role.kind != "metadata"}
+    for called in (readable, draft.ways, {name: path_of(name) for name in draft.ways}):
+        if old.startswith("re:"):
+            regex = compile_regex(old.removeprefix("re:"))
+            texts = {name: called[name] for name in plain if name in called}
+            found = {
+                name: _substituted(regex, new, text) for name, text in texts.items() if regex.search(text)
+            }
+        else:
+            scope, target = old.rstrip("/"), new.rstrip("/")
+            pattern = Pattern(old, {old})
+            found = {
+                name: target + called[name][len(scope) :]
+                for name, item in plain.items()
+                if name in called and pattern.matches(called[name], item.role)
+            }
+        if found:
+            return found, called
+    if old in plain:
+        return {old: new}, readable
+    raise not_found(old, draft.roles, where=draft.where)
+
+
+def _substituted(regex: re.Pattern[str], new: str, text: str) -> str:
+    try:
+        return regex.sub(new, text)
+    except (re.error, IndexError) as error:
+        raise UsageError(f"re:{regex.pattern}={new}: {error}") from error
+
+
+def _added(
+    draft: Draft,
+    name: str,
+    result: Any,
+    action: Any,
+    source: str | None,
+    reason: str,
+    role: Role | None = None,
+) -> Item:
+    """Return a new item; in an object-based checkpoint with an object of its own."""
+    refuse_name(name)
+    if draft.objects is not None:
+        path = name.removesuffix(ATTRIBUTE)
+        name = draft.objects.add(path, path)
+        draft.changed()
+    return Item(name, result, role or Role("weight"), action, source, (reason,))
+
+
+def _refuse_unlike(name: str, result: Any, other: Item) -> None:
+    for what in ("dtype", "shape"):
+        expected, found = getattr(result, what), getattr(other.result, what)
+        if expected != found:
+            raise MismatchError(
+                f"{name}: {what} {expected}, but {other.name} has {found}",
+                name=name,
+                expected=expected,
+                found=found,
+                hint="choose another name, or drop the one that is there first",
+            )
+
+
+def _meant(draft: Draft, patterns: list[str]) -> set[str]:
+    """Return the names that patterns mean: an object graph only by its own name."""
+    found = matching(draft.roles, patterns, where=draft.where, paths=draft.paths, ways=draft.ways)
+    return {n for n in found if draft.items[n].role.kind != "metadata" or n in patterns}
