@@ -30,6 +30,10 @@ from toolkit.initializers import Spec
 Array = np.ndarray[Any, Any]
 
 
+_MEAN_BYTES = 256 << 10
+"""How much of each part of a mean is held at a time: so little that the sums stay in the cache."""
+
+
 def filled(name: str, like: Variable, spec: Spec, seed: int) -> Variable:
     """Return a variable of the dtype and shape of `like` that `spec` fills.
 
@@ -177,16 +181,20 @@ class _Mean(TensorSource):
         return flat.view(variable.dtype.numpy).reshape(variable.shape)
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
-        step = whole_elements(max_bytes, variable)
+        step = whole_elements(min(max_bytes, _MEAN_BYTES), variable)
         rounded = variable.dtype.numpy
         wide = np.complex128 if variable.dtype.kind == "complex" else np.float64
         sizes = [min(step, variable.nbytes - start) for start in range(0, variable.nbytes, step)]
         read = [regroup(part.chunks(max_bytes=step, verify=verify), sizes) for part in self._parts]
+        totals, scratch = np.empty((2, step // rounded.itemsize), wide)
         for chunks in zip(*read, strict=True):
-            total = np.zeros(chunks[0].size // rounded.itemsize, wide)
+            size = chunks[0].size // rounded.itemsize
+            total, weighted = totals[:size], scratch[:size]
+            total[:] = 0
             with np.errstate(all="ignore"):  # infinities and NaN are what they are
                 for chunk, weight in zip(chunks, self._weights, strict=True):
-                    total += chunk.view(rounded).astype(wide) * weight
+                    np.multiply(chunk.view(rounded), weight, out=weighted, dtype=wide, casting="unsafe")
+                    total += weighted
                 yield total.astype(rounded).view(np.uint8)
 
 
