@@ -132,8 +132,6 @@ def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[st
             except (re.error, IndexError) as error:
                 raise UsageError(f"{old}={new}: {error}") from error
             if regex.search(name):
-                if not target:
-                    raise UsageError(f"{old}={new}: leaves nothing of the name {name}")
                 renamed[name] = target
     else:
         scope, target_scope = old.rstrip("/"), new.rstrip("/")
@@ -145,6 +143,11 @@ def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[st
         }
     if not renamed:
         raise not_found(old, roles, where=where)
+    for name, target in renamed.items():
+        if not target:
+            raise UsageError(
+                f"{old}={new}: leaves nothing of the name {name}", hint="a variable needs a name"
+            )
     return renamed
 
 

@@ -27,7 +27,7 @@ THEIRS = {
     "orthogonal": v1.orthogonal_initializer,
     "identity": v1.initializers.identity,
 }
-SHAPES = [(), (4000,), (50, 80), (3, 3, 20, 30), (2, 2, 2, 25, 24)]
+SHAPES = [(), (4000,), (50, 80), (3, 40, 50), (3, 3, 20, 30), (2, 2, 2, 25, 24)]
 
 
 def ours(spec, shape):

@@ -204,7 +204,7 @@ class Draft:
         gone = [name for name, item in self.items.items() if item.role.of and item.role.of not in self.items]
         for name in gone:
             item = self.items[name]
-            self.items[name] = replace(item, role=Role(item.role.kind))
+            self.items[name] = replace(item, role=Role("weight"))  # to whoever reads the result, too
         if self.objects is not None:
             self.objects.drop(dropped)
         self.changed()

@@ -151,8 +151,8 @@ def _after(edited: "Edit", name: str, value: Any, *, clip: bool) -> "Edit":
         if not pattern or not dtype:
             raise UsageError(f"{value!r}: not a cast", hint="write PATTERN=DTYPE: --cast 'net/**=bfloat16'")
         return edited.cast(pattern, dtype, clip=clip)
-    old_or_new, equals, given = value.rpartition("=") if value.startswith("re:") else value.partition("=")
-    if not (old_or_new and equals and given):
+    target, equals, given = value.partition("=")
+    if not (target and equals and given):
         write = "NAME=VALUE: --set global_step=0" if name == "set_" else "NEW=OLD: --copy head2=head"
         raise UsageError(f"{value!r}: not {'a value' if name == 'set_' else 'a copy'}", hint=f"write {write}")
-    return edited.set(old_or_new, given) if name == "set_" else edited.copy(old_or_new, given)
+    return edited.set(target, given) if name == "set_" else edited.copy(target, given)

@@ -222,7 +222,7 @@ def _used(pieces: Iterable[_Piece]) -> list[SharedFile]:
             num_used += max(end - max(start, reached), 0)
             reached = max(reached, end)
         files.append(SharedFile(taken[0][0], num_used))
-    return files
+    return sorted(files, key=lambda file: file.extent.path)
 
 
 def _is_shared(file: SharedFile, mode: DataMode) -> bool:
