@@ -183,10 +183,9 @@ class _Mean(TensorSource):
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
         step = whole_elements(min(max_bytes, _MEAN_BYTES), variable)
         rounded = variable.dtype.numpy
-        wide = np.complex128 if variable.dtype.kind == "complex" else np.float64
+        wide: Any = np.complex128 if variable.dtype.kind == "complex" else np.float64
         sizes = [min(step, variable.nbytes - start) for start in range(0, variable.nbytes, step)]
         read = [regroup(part.chunks(max_bytes=step, verify=verify), sizes) for part in self._parts]
-        totals: Array
         totals, scratch = np.empty((2, step // rounded.itemsize), wide)
         for chunks in zip(*read, strict=True):
             size = chunks[0].size // rounded.itemsize
