@@ -194,7 +194,7 @@ _KNOWN_SLOTS = {*_SLOT_VALUES, *_ZERO_SLOTS, "ExponentialMovingAverage"}
 
 
 _OF_KERAS = re.compile(
-    r"(^|/)(adam|adamw|adamax|nadam|sgd|rmsprop|adadelta|adagrad|ftrl|lion|lamb|adafactor|muon)(_\d+)?/",
+    r"(^|/)(adam|adam_?w|adamax|nadam|sgd|rm_?sprop|adadelta|adagrad|ftrl|lion|lamb|adafactor|muon)(_\d+)?/",
     re.IGNORECASE,
 )
 

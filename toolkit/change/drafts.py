@@ -166,8 +166,8 @@ class Draft:
         """
         item = self.items.get(name)
         if item is None:
-            keys = {path: key for key, path in self.paths.items()}
-            if name not in keys:
+            keys = {path: key for key, path in [*self.ways.items(), *self.paths.items()]}
+            if keys.get(name) not in self.items:
                 near = names.nearest(name, [*self.items, *keys])
                 raise VariableNotFoundError(name, where=self.where, suggestions=near)
             item = self.items[keys[name]]

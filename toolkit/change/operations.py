@@ -196,7 +196,9 @@ def copy(draft: Draft, new: str, old: str) -> None:
             there = draft.find(target)
         except VariableNotFoundError:
             role = Role("weight") if original.role.of is not None else original.role
-            draft.put(_added(draft, target, original.result, "copy", name, reason, role))
+            readable = draft.paths.get(name, "")
+            full_name = new + readable[len(old) :] if readable.startswith(old + "/") else target
+            draft.put(_added(draft, target, original.result, "copy", name, reason, role, full_name))
             continue
         _refuse_unlike(there.name, there.result, original)
         draft.put(there.changed(original.result, "copy", name, reason))
@@ -206,7 +208,10 @@ def _renamed_alone(draft: Draft, new: str, old: str) -> tuple[dict[str, str], di
     """Return what the copies of what `old` means are called, by its name, and what that itself is called."""
     readable = {name: draft.paths.get(name, name) for name in draft.items}
     plain = {name: item for name, item in draft.items.items() if item.role.kind != "metadata"}
-    for called in (readable, draft.ways, {name: path_of(name) for name in draft.ways}):
+    spaces = [readable, draft.ways, {name: path_of(name) for name in draft.ways}]
+    if draft.objects is not None and draft.objects.has(old):
+        spaces = [*spaces[1:], readable]  # an object is copied as one
+    for called in spaces:
         if old.startswith("re:"):
             regex = compile_regex(old.removeprefix("re:"))
             texts = {name: called[name] for name in plain if name in called}
@@ -243,12 +248,13 @@ def _added(
     source: str | None,
     reason: str,
     role: Role | None = None,
+    full_name: str | None = None,
 ) -> Item:
     """Return a new item; in an object-based checkpoint with an object of its own."""
     refuse_name(name)
     if draft.objects is not None:
         path = name.removesuffix(ATTRIBUTE)
-        name = draft.objects.add(path, path)
+        name = draft.objects.add(path, full_name or path)
         draft.changed()
     return Item(name, result, role or Role("weight"), action, source, (reason,))
 

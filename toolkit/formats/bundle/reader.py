@@ -206,8 +206,10 @@ class BundleCheckpoint(Checkpoint):
         self._has_slices = self._has_slices or SlicedSpec in set(map(type, specs))
         plain, sliced = self._values, self._sliced_values
         return [
-            Variable(name, spec, plain if type(spec) is TensorSpec else sliced, value)
-            for name, spec, (_, value) in zip(names, specs, entries, strict=True)
+            Variable(name, spec, plain, value)
+            if type(spec) is TensorSpec
+            else Variable(name, spec, sliced, (key, value))
+            for name, spec, (key, value) in zip(names, specs, entries, strict=True)
         ]
 
     def _variable(self, key: bytes, value: bytes) -> Variable:
@@ -216,8 +218,9 @@ class BundleCheckpoint(Checkpoint):
             spec = self._decoder.describe(value)
         except MessageError as error:
             raise FormatError(f"entry {name!r}: {error}", path=self._index.path) from error
-        is_plain = type(spec) is TensorSpec
-        return Variable(name, spec, self._values if is_plain else self._sliced_values, value)
+        if type(spec) is TensorSpec:
+            return Variable(name, spec, self._values, value)
+        return Variable(name, spec, self._sliced_values, (key, value))  # its slices lie under that key
 
     def _read_header(self) -> Header:
         path = self._index.path
@@ -240,10 +243,11 @@ class BundleCheckpoint(Checkpoint):
     def _slices_of(self, variable: Variable) -> tuple[Slice, ...]:
         """Return the slices of a partitioned variable, which must tile it."""
         slices = []
+        key, entry = variable.token
         try:
-            for part in decode_entry(variable.token).slices:
+            for part in decode_entry(entry).slices:
                 sizes = part.sizes(variable.shape)
-                value = self._table.get(part.key(encode_name(variable.name)))
+                value = self._table.get(part.key(key))
                 if value is None:
                     raise SliceError(f"the slice at {part.starts} of {sizes} is missing")
                 spec = self._decoder.describe(value)
