@@ -145,6 +145,14 @@ class TestAverage:
         assert ckpt("average", *paths, "-o", tmp_path / "d", "--decay", "0.75").code == 0
         assert read(tmp_path / "d")["w"].tolist() == pytest.approx([ema] * 2, rel=1e-15)
 
+    def test_what_counts_nothing_does_not_spoil_the_mean(self, tmp_path):
+        a = write_bundle(tmp_path / "a", {"w": np.full(2, np.nan, "f")})
+        b = write_bundle(tmp_path / "b", {"w": np.full(2, 3, "f")})
+        plan_average(a, b, weights=[0, 1]).write(tmp_path / "out")
+        assert read(tmp_path / "out")["w"].tolist() == [3, 3]
+        plan_average(b, b, a, weights=[1e308, 1e308, 0]).write(tmp_path / "large")
+        assert read(tmp_path / "large")["w"].tolist() == [3, 3]
+
     def test_a_directory_is_averaged_by_its_steps(self, ckpt, tmp_path):
         for step in (9, 100, 20):
             write_bundle(tmp_path / f"m-{step}", {"w": np.full(2, step, "f"), "step": np.int64(step)})
@@ -153,6 +161,14 @@ class TestAverage:
         (tmp_path / "out").mkdir()
         assert ckpt("average", tmp_path, "-o", tmp_path / "out/mean").code == 0
         assert read(tmp_path / "out/mean")["w"].tolist() == [43, 43]
+        write_bundle(
+            tmp_path / "mean", {"w": np.full(2, 1e9, "f"), "step": np.int64(100)}
+        )  # is no part of itself
+        write_bundle(tmp_path / "other-1", {"x": np.zeros(2, "f")})
+        os.utime(tmp_path / "other-1.index", (1, 1))
+        ran = ckpt("average", tmp_path, "-o", tmp_path / "out/again")
+        assert "of 3 checkpoints: m-9, m-20, m-100" in ran.out
+        assert read(tmp_path / "out/again")["w"].tolist() == [43, 43]
         assert ckpt("average", tmp_path, "-o", tmp_path / "out/last", "--last", 2).code == 0
         assert (read(tmp_path / "out/last")["w"][0], read(tmp_path / "out/last")["step"]) == (60, 100)
         ran = ckpt("average", tmp_path, "--dry-run", "--last", 4)
@@ -193,6 +209,9 @@ class TestAverage:
         [
             ({"weights": [1]}, "expected 2, one for each"),
             ({"weights": [0, 0]}, "not all of them 0"),
+            ({"weights": ["a", 1]}, "could not convert"),
+            ({"weights": [10**400, 1]}, "too large"),
+            ({"decay": "0.9"}, "expected 0 or more, and below 1"),
             ({"weights": [1, -1]}, "numbers of 0 or more"),
             ({"weights": [1, float("nan")]}, "numbers of 0 or more"),
             ({"decay": 1}, "expected 0 or more, and below 1"),

@@ -167,6 +167,8 @@ def test_a_value_is_set(run, name, value, expected):
 
 
 def test_strings_are_set_as_they_are_typed(run):
+    assert run("--set", 'label=["p", "q"]')["label"].tolist() == [b"p", b"q"]
+    assert run("--set", 'label=["p"]')["label"].tolist() == [b'["p"]'] * 2
     assert run("--set", "label=7")["label"].tolist() == [b"7", b"7"]
     assert run("--set", "label=a=b")["label"].tolist() == [b"a=b", b"a=b"]
 
@@ -191,6 +193,7 @@ def test_a_file_of_values_sets_or_adds(run, tmp_path):
     [
         ("net/a/bias", "[1, 2]", MismatchError, r"net/a/bias: shape \(3,\), but the value's is \(2,\)"),
         ("net/a/bias", "[[1], [2, 3]]", UsageError, "net/a/bias: setting an array element|inhomogeneous"),
+        ("net/a/bias", "1e400", MismatchError, "1e400 is more than any number"),
         ("net/a/bias", "1e60", MismatchError, "1 of 1 values do not fit float32"),
         ("net/a/bias", "abc", UsageError, "'abc' is not a value"),
         ("net/a/bias", "1j", UsageError, "would lose the imaginary part"),
@@ -363,6 +366,40 @@ def test_a_file_of_another_format_becomes_a_checkpoint(tmp_path, source, ending)
     after = read(tmp_path / "out")
     assert after["y/kernel/Adam"].tolist() == CONTENT["net/a/kernel/Adam"].tolist()
     assert len(after) == len(CONTENT)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8", ">c8", ">u2", ">f2"])
+def test_arrays_of_the_other_byte_order_are_what_they_say(source, tmp_path, dtype):
+    np.save(tmp_path / "x.npy", np.array([1, 2, 3], dtype))
+    edit(source).set("new", str(tmp_path / "x.npy")).set("too", np.array([4, 5], dtype)).write(
+        tmp_path / "out"
+    )
+    assert read(tmp_path / "out")["new"].tolist() == [1, 2, 3]
+    assert read(tmp_path / "out")["too"].tolist() == [4, 5]
+
+
+def test_a_chain_of_several_seeds_tells_each(source, tmp_path):
+    first = edit(source).reinit("net/b/kernel", "normal:0,1").reinit("net10/w", "normal:0,1", seed=6).plan()
+    again = edit(source).reinit("net/b/kernel", "normal:0,1", seed=first.seed).plan()
+    assert first["net10/w"].reason.endswith("; seed 6")
+    values = [plan.results["net/b/kernel"].load().tobytes() for plan in (first, again)]
+    assert values[0] == values[1]
+    alone = edit(source).reinit("net10/w", "normal:0,1", seed=6).plan()
+    assert alone.results["net10/w"].load().tobytes() == first.results["net10/w"].load().tobytes()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda e: e.set(5, 1), lambda e: e.drop(5), lambda e: e.rename(5), lambda e: e.rename({"a": 5}),
+        lambda e: e.reinit("net", seed="a"), lambda e: e.rename("net", ""), lambda e: e.rename("net", "/"),
+        lambda e: e.set("net/a/bias", np.ma.masked_array([1.0, 2, 3], [0, 1, 0])),
+        lambda e: e.set("flag", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_reject_what_is_no_argument(source, step):
+    with pytest.raises(UsageError):
+        step(edit(source))
 
 
 def test_names_that_are_not_utf_8_stay_as_they_are(tmp_path):

@@ -181,7 +181,13 @@ def test_a_source_on_another_file_system_is_copied(tmp_path):
     folder = shm / f"toolkit-{os.getpid()}"
     try:
         prefix = make(folder)
+        planned = edit(prefix).set("v07", 3).plan()
+        assert planned.bytes.linked > 0
+        planned.aim(tmp_path / "out")
         plan = change(prefix, tmp_path / "out", 3)
+        assert plan.bytes == planned.bytes
+        assert plan.notes == planned.notes
+        assert "1 data file taken over whole, 0 B linked; 2.3 KiB copied, 80 B written" in plan.notes
         assert plan.bytes.linked == 0
         assert value_of(tmp_path / "out") == 3
     finally:

@@ -30,7 +30,16 @@ def read_rules(renames: Renames) -> list[Rule]:
     if isinstance(renames, str):
         renames = [renames]
     if isinstance(renames, Mapping):
+        for old, new in renames.items():
+            if not (isinstance(old, str) and isinstance(new, str)):
+                raise UsageError(f"rename: expected names, got {old!r} and {new!r}")
+            if not old.startswith("re:") and not new.strip("/"):
+                raise UsageError(
+                    f"{old}={new}: leaves nothing of the name {old}", hint="a variable needs a name"
+                )
         return list(renames.items())
+    if not isinstance(renames, Iterable):
+        raise UsageError(f"rename: expected OLD=NEW, got {renames!r}")
     return [parse(rule) for rule in renames]
 
 

@@ -141,8 +141,16 @@ def matching(
 
 
 def listed(patterns: str | Iterable[str]) -> list[str]:
-    """Return patterns as a list; one alone may be given as a string."""
-    return [patterns] if isinstance(patterns, str) else list(patterns)
+    """Return patterns as a list; one alone may be given as a string.
+
+    Raises:
+        UsageError: One is no text.
+    """
+    found = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in found:
+        if not isinstance(pattern, str):
+            raise UsageError(f"expected a pattern, got {pattern!r}", hint="patterns are text")
+    return found
 
 
 def with_followers(taken: Collection[str], roles: Mapping[str, Role]) -> set[str]:

@@ -289,3 +289,69 @@ def test_averages_of_objects_restore(tmp_path):
     assert made.b.numpy().tolist() == [3, 2]
     expected = np.mean([Module(i).w.numpy().astype(np.float64) for i in (1, 2, 6)], axis=0)
     np.testing.assert_allclose(made.w.numpy(), expected, rtol=6e-8)
+
+
+class Wrapped(tf.Module):
+    """A model some steps away from the root."""
+
+    def __init__(self, made: keras.Model):
+        super().__init__()
+        self.inner = made
+
+
+def test_models_of_other_paths_are_not_taken_for_one_by_their_optimizers(tmp_path):
+    prefixes = []
+    for name in ("gen", "disc"):
+        made, optimizer = trained()
+        root = tf.train.Checkpoint(**{name: Wrapped(made), "optimizer": optimizer})
+        prefixes.append(root.write(str(tmp_path / name)))
+    for on_conflict in ("error", "first", "last"):
+        with pytest.raises(UsageError, match="optimizer/.* is not the object there") as refused:
+            plan_merge(*prefixes, on_conflict=on_conflict)
+        assert "--rename OBJECT=OTHER" in refused.value.hint
+    for prefix in prefixes:
+        edit(prefix).rename("optimizer", f"{prefix[-3:]}_optimizer").write(prefix + "2")
+    plan_merge(*(prefix + "2" for prefix in prefixes)).write(tmp_path / "out")
+    (g, og), (d, od) = fresh(), fresh()
+    root = tf.train.Checkpoint(gen=Wrapped(g), disc=Wrapped(d), gen_optimizer=og, isc_optimizer=od)
+    root.read(str(tmp_path / "out")).assert_existing_objects_matched()
+
+
+def test_what_is_shared_in_one_and_not_in_the_other_cannot_be_merged(tmp_path):
+    x, y = Module(1), Module(2)
+    apart = tf.train.Checkpoint(n=tf.train.Checkpoint(x=x, y=y)).write(str(tmp_path / "apart"))
+    shared = tf.train.Checkpoint(n=tf.train.Checkpoint(x=x, y=x)).write(str(tmp_path / "shared"))
+    for pair in ((apart, shared), (shared, apart)):
+        with pytest.raises(UsageError, match="n/y is not the object there"):
+            plan_merge(*pair, on_conflict="last")
+
+
+def test_objects_that_contain_themselves_are_joined(tmp_path):
+    a, b = tf.train.Checkpoint(v=Module(1)), tf.train.Checkpoint(w=Module(2))
+    a.me, b.me = a, b
+    prefix = tf.train.Checkpoint(x=a, y=b).write(str(tmp_path / "m"))
+    edit(prefix).rename("y", "x").write(tmp_path / "out")
+    both = tf.train.Checkpoint(v=Module(), w=Module())
+    both.me = both
+    tf.train.Checkpoint(x=both).read(str(tmp_path / "out")).assert_consumed()
+    assert values(both.v.b, both.w.b) == values(Module(1).b, Module(2).b)
+
+
+def test_the_object_graph_itself_is_not_edited(saved):
+    graph = "_CHECKPOINTABLE_OBJECT_GRAPH"
+    for step in (lambda e: e.set(graph, "x"), lambda e: e.rename(graph, "x"), lambda e: e.drop(graph),
+                 lambda e: e.cast(graph, "float32"), lambda e: e.keep(graph)):  # fmt: skip
+        with pytest.raises(UsageError):
+            step(edit(saved[0])).plan()
+
+
+def test_a_gap_in_an_optimizers_list_is_said(saved):
+    plan = edit(saved[0]).drop("net/body").plan()
+    assert any("an optimizer finds what it keeps by number" in note for note in plan.notes)
+    assert not any("by number" in note for note in edit(saved[0]).drop("net/head").plan().notes)
+
+
+@pytest.mark.parametrize("name", ["a//b", "/a", "a/"])
+def test_objects_have_names_at_every_step(saved, name):
+    with pytest.raises(UsageError):
+        edit(saved[0]).set(name, np.zeros(2)).plan()

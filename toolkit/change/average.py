@@ -7,14 +7,17 @@ import os
 from collections.abc import Iterable, Sequence
 
 from toolkit.change import results
-from toolkit.change.directory import checkpoints_of
+from toolkit.change.directory import checkpoints_of, latest_of
 from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
 from toolkit.formats.bundle.sharing import DataMode
 from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Verdict
+from toolkit.units import count
 
+_MAX_NAMED = 6
+"""How many checkpoints a plan names."""
 _AVERAGED = ("float", "complex")
 _HINT = "average those that are alike, or make them so: ckpt edit drops, keeps, renames and casts"
 
@@ -33,7 +36,7 @@ def plan_average(
 
     Args:
         *checkpoints: Open, or their paths; the last is the newest. One directory means the complete
-            checkpoints in it, by their steps.
+            checkpoints of a training in it, by their steps: of the latest's, if there are several.
         weights: One for each, 0 or more; they need not add up to 1.
         decay: Make an exponential moving average: beginning with the oldest, each further one counts
             1 - `decay`.
@@ -65,7 +68,11 @@ def plan_average(
         found = [variables.get(name) for variables in everything]
         verdict, made[name] = _averaged(name, found, opened, factors, called.get(name))
         verdicts.append(verdict)
-    return FilePlan(verdicts, made, [newest, *opened[:-1]], data=data)
+    shown = [os.path.basename(checkpoint.path) for checkpoint in opened]
+    note = f"of {count(len(opened), 'checkpoint')}: {', '.join(shown[:_MAX_NAMED])}"
+    more = len(shown) - _MAX_NAMED
+    notes = [note + (f" and {more} more, the newest {shown[-1]}" if more > 0 else "")]
+    return FilePlan(verdicts, made, [newest, *opened[:-1]], data=data, notes=notes)
 
 
 def _averaged(
@@ -97,15 +104,24 @@ def _averaged(
         return Verdict(name, "keep", name, f"{newest.dtype}: the newest's", *what, path=path), newest
     if len(checksums) == 1 and None not in checksums:
         return Verdict(name, "keep", name, "equal in all", *what, path=path), newest
-    reason = f"mean of {len(parts)}"
-    return Verdict(name, "mean", None, reason, *what, path=path), results.mean(name, parts, factors)
+    counted = [(part, factor) for part, factor in zip(parts, factors, strict=True) if factor]  # 0 NaN is NaN
+    reason = f"mean of {len(counted)}"
+    mean = results.mean(name, *zip(*counted, strict=True))
+    return Verdict(name, "mean", None, reason, *what, path=path), mean
 
 
 def _in_directory(directory: str, last: int | None) -> list[str]:
-    """Return the paths of the complete checkpoints in a directory, oldest first."""
+    """Return the paths of the complete checkpoints of the latest's training, oldest first.
+
+    Those whose names tell no step count only if none does: a mean that was written here is no further part.
+    """
     if last is not None and last < 1:
         raise UsageError(f"last {last}: expected 1 or more")
-    found = [checkpoint.path for checkpoint in checkpoints_of(directory) if checkpoint.is_complete]
+    there = checkpoints_of(directory)
+    complete = [each for each in there if each.is_complete]
+    stepped = [each for each in complete if each.step is not None] or complete
+    newest = latest_of(directory, stepped)
+    found = [each.path for each in stepped if newest is not None and each.family == newest.family]
     if last is not None and len(found) < last:
         raise UsageError(
             f"{directory}: expected {last} complete checkpoints, found {len(found)}",
@@ -119,13 +135,17 @@ def _factors(number: int, weights: Iterable[float] | None, decay: float | None) 
     if weights is not None and decay is not None:
         raise UsageError("weights and decay: expected one of them", hint="leave one out")
     if decay is not None:
-        if not 0 <= decay < 1:
+        if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
             raise UsageError(f"decay {decay}: expected 0 or more, and below 1", hint="such as 0.9")
         return [decay ** (number - 1)] + [(1 - decay) * decay ** (number - 1 - i) for i in range(1, number)]
-    given = [1.0] * number if weights is None else [float(weight) for weight in weights]
+    try:
+        given = [1.0] * number if weights is None else [float(weight) for weight in weights]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"weights: {error}", hint="give a number for each checkpoint") from error
     if len(given) != number:
         raise UsageError(f"weights: expected {number}, one for each checkpoint, got {len(given)}")
-    total = math.fsum(given)
-    if not all(math.isfinite(w) and w >= 0 for w in given) or not 0 < total < math.inf:
+    greatest = max(given)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in given) or not greatest:
         raise UsageError("weights: expected numbers of 0 or more, not all of them 0")
-    return [weight / total for weight in given]
+    total = math.fsum(weight / greatest for weight in given)
+    return [weight / greatest / total for weight in given]

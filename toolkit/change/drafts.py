@@ -26,6 +26,10 @@ from toolkit.plan import Action, Verdict
 from toolkit.roles import OBJECT_GRAPH, Role
 
 _SEED_BITS = 32
+_GAP = (
+    "an optimizer finds what it keeps by number: where a model lacks what was dropped, the state of what "
+    "came after is not found, and starts anew"
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Draft:
                 raise FormatError(f"object graph: {error}", path=origin.path) from error
         self.seed: int | None = None
         self._dropped: list[Verdict] = []
+        self._notes: list[str] = []
         self._paths: dict[str, str] | None = dict(origin.paths())
         self._ways: dict[str, str] | None = dict(origin.tree_paths())
 
@@ -205,8 +210,8 @@ class Draft:
         for name in gone:
             item = self.items[name]
             self.items[name] = replace(item, role=Role("weight"))  # to whoever reads the result, too
-        if self.objects is not None:
-            self.objects.drop(dropped)
+        if self.objects is not None and self.objects.drop(dropped):
+            self._notes = [_GAP]
         self.changed()
 
     def changed(self) -> None:
@@ -239,7 +244,7 @@ class Draft:
         if not self.items:
             raise UsageError("no variables are left", hint="drop less, or keep more")
         items = self._with_objects()
-        notes = []
+        notes = list(self._notes)
         meta = self.origin.path + naming.META
         if self.has_other_names and os.path.isfile(meta):
             notes.append(f"{meta} is left out: its graph has the names as they were (--keep-meta copies it)")

@@ -13,7 +13,7 @@ from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import FormatError, UsageError
 from toolkit.formats.bundle.object_edit import ObjectEditor
-from toolkit.formats.bundle.object_merge import Joined, join
+from toolkit.formats.bundle.object_merge import DifferentObjectsError, Joined, join
 from toolkit.formats.bundle.schema import MessageError
 from toolkit.formats.bundle.sharing import DataMode
 from toolkit.formats.opening import as_checkpoint
@@ -143,5 +143,10 @@ def _joined(merged: _Merged, checkpoint: Checkpoint) -> Joined:
     )
     try:
         return join(ours, theirs, set(merged.results))
+    except DifferentObjectsError as error:
+        raise UsageError(
+            f"{checkpoint.path}: {error} is not the object there that it is in those before it",
+            hint="give one of them another name first: ckpt edit --rename OBJECT=OTHER",
+        ) from error
     except MessageError as error:
         raise FormatError(f"object graph: {error}", path=checkpoint.path) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import casting, dtypes, renaming
+from toolkit import casting, dtypes, names, renaming
 from toolkit.change import results
 from toolkit.change.casts import meant_by
 from toolkit.change.drafts import Draft, Item, refuse_name
@@ -16,7 +16,7 @@ from toolkit.change.values import read_value
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
 from toolkit.formats.bundle.object_edit import moves_of, path_of
 from toolkit.renaming import Rule
-from toolkit.roles import ATTRIBUTE, Role, is_beta_power
+from toolkit.roles import ATTRIBUTE, OBJECT_GRAPH, Role, is_beta_power
 from toolkit.selection import Pattern, compile_regex, listed, matching, not_found, with_followers
 
 Array = np.ndarray[Any, Any]
@@ -43,6 +43,8 @@ def rename(draft: Draft, rule: Rule) -> None:
         renamed = renaming.rename_called(draft.roles, called, [rule], where=draft.where)
     except VariableNotFoundError as missing:
         error, renamed = missing, called
+    if renamed.get(OBJECT_GRAPH) != called.get(OBJECT_GRAPH):
+        _refuse_metadata(draft.items[OBJECT_GRAPH])
     moved = _move_objects(draft, rule)
     if error is not None and moved is None:
         raise error
@@ -54,6 +56,15 @@ def rename(draft: Draft, rule: Rule) -> None:
         item = draft.items[moved.get(key, key)]
         draft.put(item.changed(item.result, item.action, item.source, f"was {called[key]}", item.initializer))
     draft.changed()
+
+
+def _refuse_metadata(item: Item) -> None:
+    """Raise if it is the object graph, or what else is no value of the model."""
+    if item.role.kind == "metadata":
+        raise UsageError(
+            f"{item.name}: tells of the objects, and is changed along with them",
+            hint="ckpt export --to-tf1 makes a name-based checkpoint, without objects",
+        )
 
 
 def _move_objects(draft: Draft, rule: Rule) -> dict[str, str] | None:
@@ -151,12 +162,19 @@ def put_value(draft: Draft, name: str, value: object) -> None:
         MismatchError: The value does not fit its dtype or shape.
         UsageError: The value cannot be read.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"expected a name, got {name!r}")
     try:
         item: Item | None = draft.find(name)
     except VariableNotFoundError:
         item = None
         if not isinstance(value, np.ndarray) and not (isinstance(value, str) and value.endswith(".npy")):
-            raise
+            near = names.nearest(name, [*draft.items, *draft.paths.values()])
+            hint = f"the nearest: {', '.join(near)}; " if near else ""
+            hint += "a new one needs its values as an array: NAME=x.npy"
+            raise VariableNotFoundError(name, where=draft.where, suggestions=near, hint=hint) from None
+    if item is not None:
+        _refuse_metadata(item)
     like = None if item is None else item.result
     array, dtype, shown = read_value(value, like, name)
     if item is None:
@@ -275,4 +293,6 @@ def _refuse_unlike(name: str, result: Any, other: Item) -> None:
 def _meant(draft: Draft, patterns: list[str]) -> set[str]:
     """Return the names that patterns mean: an object graph only by its own name."""
     found = matching(draft.roles, patterns, where=draft.where, paths=draft.paths, ways=draft.ways)
+    for name in found.intersection(patterns):
+        _refuse_metadata(draft.items[name])
     return {n for n in found if draft.items[n].role.kind != "metadata" or n in patterns}

@@ -67,14 +67,25 @@ class FilePlan(Plan):
         else:
             layout = self._layout(self.results)
             self.bytes = Bytes(layout.num_linked, layout.num_copied, layout.num_written)
-        super().__init__(
-            verdicts,
-            origin=sources[0].path,
-            unused=unused,
-            seed=seed,
-            files=files,
-            notes=[*notes, *(_notes(layout) if layout else ())],
-        )
+        super().__init__(verdicts, origin=sources[0].path, unused=unused, seed=seed, files=files, notes=notes)
+        self._other_notes = self.notes
+        if layout is not None:
+            self.notes += tuple(_notes(layout, self.bytes))
+
+    def aim(self, prefix: str | os.PathLike[str]) -> None:
+        """Let `bytes` and `notes` say what writing to `prefix` would move: no link leaves its file system."""
+        if self._mode is None:
+            return
+        device = os.stat(os.path.dirname(os.fspath(prefix)) or ".").st_dev
+        layout = self._layout(self.results)
+        away = sum(file.nbytes for file in layout.files if file.extent.identity[0] != device)
+        self._set_moved(layout, away)
+
+    def _set_moved(self, layout: Layout, not_linked: int) -> None:
+        """Note what is moved, if so many bytes of data files are not linked but copied."""
+        linked = layout.num_linked - not_linked
+        self.bytes = Bytes(linked, layout.num_copied + not_linked, layout.num_written)
+        self.notes = (*self._other_notes, *_notes(layout, self.bytes))
 
     @property
     def num_bytes(self) -> int:
@@ -186,8 +197,7 @@ class FilePlan(Plan):
             refuse_changed(self.files)
 
         publish_bundle(prefix, write, check=check, num_files=layout.num_files, force=force, sync=sync)
-        moved = sum(file.nbytes for file in copied)
-        self.bytes = Bytes(self.bytes.linked - moved, self.bytes.copied + moved, self.bytes.written)
+        self._set_moved(layout, sum(file.nbytes for file in copied))
 
     def _write_anew(
         self,
@@ -226,15 +236,16 @@ def _moved(results: Iterable[Variable]) -> Bytes:
     return Bytes(0, copied, written)
 
 
-def _notes(layout: Layout) -> list[str]:
+def _notes(layout: Layout, moved: Bytes) -> list[str]:
     """Return what is good to know of how data files are shared."""
     notes = []
     if layout.files:
+        whole = "shared by hard link" if moved.linked == layout.num_linked else "taken over whole"
         notes.append(
-            f"{count(len(layout.files), 'data file')} shared by hard link, {size(layout.num_linked)}; "
-            f"{size(layout.num_copied)} copied, {size(layout.num_written)} written"
+            f"{count(len(layout.files), 'data file')} {whole}, {size(moved.linked)} linked; "
+            f"{size(moved.copied)} copied, {size(moved.written)} written"
         )
-    if layout.num_unused:
+    if layout.num_unused and moved.linked:
         notes.append(
             f"{size(layout.num_unused)} of what is shared is used by no variable any more: "
             "--data copy leaves it out"

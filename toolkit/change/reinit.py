@@ -71,8 +71,8 @@ def reinitialize(
     """
     if init is not None and not isinstance(init, str):
         raise UsageError(f"init: expected a SPEC such as 'he_normal', got {init!r}")
-    if seed is not None and seed < 0:
-        raise UsageError(f"seed {seed}: expected 0 or more")
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise UsageError(f"seed {seed!r}: expected a whole number, 0 or more")
     roles, paths, ways = draft.roles, draft.paths, draft.ways
     patterns, exclude = listed(patterns), listed(exclude)
     if not keep_slots and any(role.kind == "slot" and role.of is None for role in roles.values()):
@@ -89,9 +89,9 @@ def reinitialize(
     if not keep_slots:
         left_out = matching(roles, exclude, where=draft.where, paths=paths, ways=ways)
         following = with_followers(chosen, roles) - chosen - left_out
-    if seed is not None:
+    if draft.seed is None:
         draft.seed = seed
-    maker = _Maker(draft, init)
+    maker = _Maker(draft, init, seed)
     exact = set(patterns)
     for name in owners_first(roles):
         role = roles[name]
@@ -113,8 +113,9 @@ def _is_setting(item: Item) -> bool:
 class _Maker:
     """Gives items of a draft their values, one after another, owners before their slots."""
 
-    def __init__(self, draft: Draft, init: str | None) -> None:
+    def __init__(self, draft: Draft, init: str | None, seed: int | None) -> None:
         self._draft = draft
+        self._seed = seed
         self._before = dict(draft.items)
         self._spec: Spec | None = None
         self._inherited: tuple[Checkpoint | None, str] | None = None  # where from; which if one for all
@@ -169,7 +170,11 @@ class _Maker:
         self._draft.put(item.changed(item.result, item.action, item.source, reason, item.initializer))
 
     def _fill(self, item: Item, spec: Spec, reason: str) -> None:
-        seed = self._draft.draw() if initializers.is_random(spec) else 0
+        seed = 0
+        if initializers.is_random(spec):
+            seed = self._draft.draw() if self._seed is None else self._seed
+            if seed != self._draft.seed:  # the one that the plan names
+                reason = f"{reason}; seed {seed}"
         result = results.filled(item.name, item.result, spec, seed)
         self._draft.put(item.changed(result, "initialize", None, reason, str(spec)))
 

@@ -50,10 +50,11 @@ def filled(name: str, like: Variable, spec: Spec, seed: int) -> Variable:
 
 
 def constant(name: str, values: Array, dtype: DType) -> Variable:
-    """Return a variable of `dtype` that holds `values`, which are of its NumPy type; `bytes` for strings."""
+    """Return a variable of `dtype` that holds `values`: of its NumPy type, in any byte order, or `bytes`."""
     if dtype.kind == "string":
         nbytes = sum(map(len, strings.encode(list(values.reshape(-1)))))
     else:
+        values = values.astype(dtype.numpy, copy=False)
         nbytes = values.size * (dtype.itemsize or 0)
     return Variable(name, TensorSpec(dtype, values.shape, nbytes), _Constant(values), None)
 

@@ -33,13 +33,21 @@ def read_value(value: object, like: Variable | None, name: str) -> tuple[Array, 
         UsageError: It cannot be read.
         ReadError: The file cannot be.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise UsageError(f"{name}: a masked array has places without a value", hint="fill them first")
     shown = f"an array of {np.shape(value)}" if isinstance(value, np.ndarray) else str(value)
     shown = shown if len(shown) <= _MAX_SHOWN else shown[: _MAX_SHOWN - 1] + "…"
-    is_string = like is not None and like.dtype.kind == "string"
     if isinstance(value, str) and value.endswith(".npy"):
         array = _load(value)
         shown = f"what {value} holds"
-    elif is_string and isinstance(value, (str, bytes)):
+    elif (
+        like is not None
+        and like.dtype.kind == "string"
+        and isinstance(value, str)
+        and (listed := _strings_listed(value, like.shape)) is not None
+    ):
+        array = listed
+    elif like is not None and like.dtype.kind == "string" and isinstance(value, (str, bytes)):
         array = np.array(
             value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value, object
         )
@@ -75,7 +83,11 @@ def _fitted(array: Array, like: Variable, name: str) -> Array:
         return array.view(dtype.numpy)  # NumPy forgets the names of types like bfloat16 in a .npy
     source = _dtype_of(array, name)
     casting.check(name, source, dtype)
-    made = casting.cast(array, dtype, name)
+    try:
+        made = casting.cast(array, dtype, name)
+    except MismatchError as error:
+        error.hint = f"it is of dtype {dtype}: cast it to a wider one first"
+        raise
     if dtype.kind == "int" and source.kind == "float" and np.any(made != array):
         raise MismatchError(
             f"{name}: {dtype}, but the value has fractions",
@@ -104,13 +116,29 @@ def _parsed(text: str, name: str) -> object:
         return _WORDS[text.strip().lower()]
     for read in (int, float, complex, json.loads):
         try:
-            return read(text)
+            value = read(text)
         except (ValueError, RecursionError):
             continue
+        if isinstance(value, float) and not np.isfinite(value):
+            what = f"{name}: {text} is more than any number here"
+            raise MismatchError(what, name=name, expected="a number", found=text, hint="inf is one")
+        return value
     raise UsageError(
         f"{name}: {text!r} is not a value",
         hint="give a number, a list such as [1, 2.5], or the path of a .npy file",
     )
+
+
+def _strings_listed(text: str, shape: tuple[int, ...]) -> Array | None:
+    """Return the strings of a JSON list of just this shape; `None` if the text is a string itself."""
+    if not shape or not text.startswith("["):
+        return None
+    try:
+        array = np.array(json.loads(text), object)
+    except (ValueError, RecursionError):
+        return None
+    is_text = array.shape == shape and all(isinstance(each, str) for each in array.reshape(-1).tolist())
+    return array if is_text else None
 
 
 def _array(value: object, name: str) -> Array:

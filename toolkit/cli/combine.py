@@ -107,6 +107,8 @@ def _carry_out(
 ) -> None:
     """Write what a plan makes, unless it cannot be done or is only to be seen, and print it."""
     destination = options.destination(out, dry_run=dry_run, force=force, sources=plan.sources)
+    if out:
+        plan.aim(out)
     if destination and plan.ok:
         with output.progress(plan.num_bytes) as progress:
             plan.write(destination, force=force, sync=not no_sync, progress=progress)

@@ -117,6 +117,8 @@ def edit(
         for name, value in _joined(typed):
             edited = _after(edited, name, value, clip=clip)
         plan = edited.plan(data=data)
+        if out:
+            plan.aim(out)
         if destination:
             with output.progress(plan.num_bytes) as progress:
                 plan.write(destination, keep_meta=keep_meta, force=force, sync=not no_sync, progress=progress)

@@ -59,6 +59,8 @@ def reinit(
             keep_slots=keep_slots,
             data=data,
         )
+        if out:
+            plan.aim(out)
         if destination:
             with output.progress(plan.num_bytes) as progress:
                 plan.write(destination, force=force, sync=not no_sync, progress=progress)

@@ -12,7 +12,7 @@ Source: tensorflow/python/checkpoint (graph_view.py, util.py, restore.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from toolkit.errors import UsageError
@@ -109,8 +109,13 @@ class ObjectEditor:
         """Return these names by key, of all values."""
         return {attribute.checkpoint_key: attribute.full_name for attribute in self._attributes()}
 
-    def drop(self, keys: Iterable[str]) -> None:
-        """Remove values, and with them the objects that have none left."""
+    def drop(self, keys: Iterable[str]) -> bool:
+        """Remove values, and with them the objects that have none left.
+
+        Returns:
+            Whether an optimizer's list has a gap now: what comes after is found there by its number.
+        """
+        optimizers = self.graph.optimizers
         self._read = None
         keys = set(keys)
         before = self._with_values()
@@ -119,6 +124,8 @@ class ObjectEditor:
             if len(kept) < len(node.attributes):
                 _set(node.attributes, kept)
         emptied = before - self._with_values()
+        lists = {edge.node_id for number in optimizers for edge in self.message.nodes[number].children}
+        has_gap = any(_has_gap(self.message.nodes[number], emptied) for number in lists - emptied)
         for node in self.message.nodes:
             _set(node.children, [edge for edge in node.children if edge.node_id not in emptied])
             slots = [
@@ -128,6 +135,7 @@ class ObjectEditor:
             ]
             _set(node.slot_variables, slots)
         self._remove_unreachable()
+        return has_gap
 
     def add(self, path: str, full_name: str) -> str:
         """Add an object with a value at `path`, and return its key.
@@ -167,6 +175,8 @@ class ObjectEditor:
         """Let `path` lead to a node; objects on the way that do not exist are made."""
         parent = 0
         *above, last = path.split("/")
+        if not last or not all(above):
+            raise UsageError(f"{shown}: an object needs a name at every step", hint="write it as a/b/c")
         for segment in above:
             parent = self._child(parent, unescape(segment))
         self._join(parent, unescape(last), node, shown)
@@ -186,6 +196,16 @@ class ObjectEditor:
 
     def _join(self, parent: int, name: str, node: int, shown: str) -> None:
         """Make `node` the child `name` of `parent`; one of that name takes in its parts."""
+        waiting, met = [(parent, name, node)], set()
+        while waiting:
+            if waiting[-1] not in met:  # objects may contain themselves
+                met.add(waiting[-1])
+                waiting += self._join_one(*waiting.pop(), shown)
+            else:
+                waiting.pop()
+
+    def _join_one(self, parent: int, name: str, node: int, shown: str) -> list[tuple[int, str, int]]:
+        """Make `node` the child `name` of `parent`; return what is to be joined below one of that name."""
         holder = self.message.nodes[parent]
         if holder.HasField("has_checkpoint_values"):
             holder.has_checkpoint_values.value = True
@@ -200,8 +220,8 @@ class ObjectEditor:
                 )
             theirs.attributes.extend(ours.attributes)
             theirs.slot_variables.extend(ours.slot_variables)
-            for edge in list(ours.children):
-                self._join(there, edge.local_name, edge.node_id, shown)
+            return [(there, edge.local_name, edge.node_id) for edge in ours.children]
+        return []
 
     def _rekey(self, moves: list[tuple[str, str]]) -> dict[str, str]:
         """Give keys that begin with a path that was moved the new one; return old and new."""
@@ -317,6 +337,15 @@ def _split(segment: str) -> list[str]:
             parts[-1] += segment[position]
             position += 1
     return parts
+
+
+def _has_gap(node: Any, emptied: Collection[int]) -> bool:
+    """Return whether a list, whose children are called by their numbers, loses one before another."""
+    if not all(edge.local_name.isdecimal() for edge in node.children):
+        return False
+    gone = [int(edge.local_name) for edge in node.children if edge.node_id in emptied]
+    kept = [int(edge.local_name) for edge in node.children if edge.node_id not in emptied]
+    return bool(gone) and bool(kept) and min(gone) < max(kept)
 
 
 def _leads_to(node: Any) -> Iterator[int]:

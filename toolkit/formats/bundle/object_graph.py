@@ -53,6 +53,8 @@ class ObjectGraph:
 
     def __init__(self, serialized: bytes) -> None:
         self.nodes = parse("TrackableObjectGraph", serialized).nodes
+        if not self.nodes:
+            raise MessageError("expected a root, got no nodes")
         for number, node in enumerate(self.nodes):
             named = [child.node_id for child in node.children]
             for slot in node.slot_variables:

@@ -21,8 +21,14 @@ class Joined(NamedTuple):
     keys: dict[str, str]
 
 
+class DifferentObjectsError(ValueError):
+    """What is one object in one graph is two in the other. The caller says of which checkpoints."""
+
+
 def join(first: ObjectEditor, second: ObjectEditor, taken: Collection[str]) -> Joined:
-    """Return the objects of both graphs in one.
+    """Return the objects of both graphs in one: those that ways of the same names lead to are the same.
+
+    Ways that do not pass through an optimizer count before those that do: its lists are by number.
 
     A value of both has the key of the first. Of the second, a key that is taken by another object's value
     is followed by a number.
@@ -31,32 +37,49 @@ def join(first: ObjectEditor, second: ObjectEditor, taken: Collection[str]) -> J
         first: Changed.
         second: Not changed.
         taken: The keys that there are, of the first.
+
+    Raises:
+        DifferentObjectsError: The same ways lead to objects that cannot be the same.
     """
     nodes, others = first.message.nodes, second.message.nodes
-    meant = {0: 0}
-    waiting = deque([0])
+    optimizers = second.graph.optimizers
+    meant = _same(nodes, others, optimizers)
     keys: dict[str, str] = {}
     taken = set(taken)
-    while waiting:
-        number = waiting.popleft()
-        other, ours = others[number], nodes[meant[number]]
-        if other.HasField("has_checkpoint_values") and other.has_checkpoint_values.value:
-            ours.has_checkpoint_values.value = True
-        _join_values(ours, other, keys, taken)
-        known = {edge.local_name: edge.node_id for edge in ours.children}
-        for edge in other.children:
-            if edge.node_id not in meant:
-                if edge.local_name in known:
-                    meant[edge.node_id] = known[edge.local_name]
-                else:
-                    nodes.add()
-                    meant[edge.node_id] = len(nodes) - 1
-                waiting.append(edge.node_id)
-            if edge.local_name not in known:
-                ours = nodes[meant[number]]
-                ours.children.add(node_id=meant[edge.node_id], local_name=edge.local_name)
+    for number, mine in meant.items():
+        if others[number].HasField("has_checkpoint_values") and others[number].has_checkpoint_values.value:
+            nodes[mine].has_checkpoint_values.value = True
+        _join_values(nodes[mine], others[number], keys, taken)
     _join_slots(nodes, others, meant, keys, taken)
     return Joined(first.serialized, {old: new for old, new in keys.items() if old != new})
+
+
+def _same(nodes: Any, others: Any, optimizers: Collection[int]) -> dict[int, int]:
+    """Return which of our nodes each of the others is, adding those that we lack, and edges."""
+    meant, claimed = {0: 0}, {0: 0}
+    waiting, later = deque([(0, "")]), deque[tuple[int, str]]()
+    while waiting or later:
+        number, way = (waiting or later).popleft()
+        ours = nodes[meant[number]]
+        known = {edge.local_name: edge.node_id for edge in ours.children}
+        for edge in others[number].children:
+            path = f"{way}/{edge.local_name}".lstrip("/")
+            there, mine = known.get(edge.local_name), meant.get(edge.node_id)
+            if mine is None:
+                if there is None:
+                    nodes.add()
+                    mine = len(nodes) - 1
+                else:
+                    mine = there
+                if claimed.setdefault(mine, edge.node_id) != edge.node_id:
+                    raise DifferentObjectsError(path)
+                meant[edge.node_id] = mine
+                (later if edge.node_id in optimizers else waiting).append((edge.node_id, path))
+            elif there is not None and there != mine:
+                raise DifferentObjectsError(path)
+            if there is None:
+                nodes[meant[number]].children.add(node_id=mine, local_name=edge.local_name)
+    return meant
 
 
 def _join_values(ours: Any, other: Any, keys: dict[str, str], taken: set[str]) -> None:
