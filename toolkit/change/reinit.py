@@ -72,7 +72,7 @@ def reinitialize(
     if init is not None and not isinstance(init, str):
         raise UsageError(f"init: expected a SPEC such as 'he_normal', got {init!r}")
     if seed is not None and (not isinstance(seed, int) or seed < 0):
-        raise UsageError(f"seed {seed!r}: expected a whole number, 0 or more")
+        raise UsageError(f"seed {seed!r}: expected 0 or more, a whole number")
     roles, paths, ways = draft.roles, draft.paths, draft.ways
     patterns, exclude = listed(patterns), listed(exclude)
     if not keep_slots and any(role.kind == "slot" and role.of is None for role in roles.values()):
