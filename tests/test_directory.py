@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 
 from tests.conftest import contents, names_in, write_bundle
-from toolkit import ReadError, UsageError, edit, latest, log, open_checkpoint, plan_prune, plan_repair
+from toolkit import (
+    FormatError,
+    PublishError,
+    ReadError,
+    UsageError,
+    edit,
+    latest,
+    log,
+    open_checkpoint,
+    plan_prune,
+    plan_repair,
+)
 from toolkit.change import repair
 from toolkit.formats.bundle.state import State, read_state, write_state
 
@@ -129,8 +140,71 @@ class TestLatest:
         assert (ran.code, ran.out) == (2, "")
         assert "no complete checkpoint in this directory" in ran.err
 
+    def test_of_one_time_the_highest_step_is_the_newest(self, run):
+        os.unlink(run / "checkpoint")
+        for name in names_in(run):
+            os.utime(run / name, (5, 5))
+        assert latest(run).step == 400
+
+    def test_a_state_file_may_name_another_directory(self, run):
+        (run / "sub").mkdir()
+        save(run / "sub", 5)
+        write_state(str(run), State("sub/m-5", ("m-100", "sub/m-5"), (1.0, 5.0)))
+        before = contents(run)
+        assert plan_repair(run).state is None
+        assert contents(run) == before
+
 
 class TestPrune:
+    def test_a_training_that_began_anew_keeps_its_newest(self, run):
+        for age, step in enumerate((30, 20, 10)):
+            save(run, step, age=age)
+        os.unlink(run / "checkpoint")
+        assert steps(plan_prune(run, keep=2).removed) == [
+            10,
+            100,
+            200,
+        ]  # 400 and 300 by step, 30 and 20 by time
+
+    def test_state_files_of_other_names_count(self, run):
+        for step in (1, 2, 3):
+            save(run, step, name="other")
+        write_state(str(run), State("other-2", ("other-1", "other-2")), name="checkpoint_other")
+        pruning = plan_prune(run, keep=1)
+        assert {each.name: why for each, why in pruning.kept}["other-2"] == "the latest"
+        pruning.apply()
+        assert read_state(str(run), "checkpoint_other").all_paths == ("other-2",)
+        assert read_state(str(run)).all_paths == ("m-400",)
+
+    def test_what_a_link_leads_to_stays(self, run):
+        for ending in ("index", "data-00000-of-00001"):
+            os.symlink(f"m-200.{ending}", run / f"best-200.{ending}")
+        plan_prune(run, keep=1).apply()
+        with open_checkpoint(run / "best-200") as checkpoint:
+            assert checkpoint["w"].load().tolist() == [200] * 5
+
+    def test_files_of_weights_are_a_training_of_their_own(self, run):
+        from toolkit import export
+
+        for step in (200, 300):
+            export(run / f"m-{step}", run / f"m-{step}.h5")
+            os.rename(run / f"m-{step}.h5", run / f"m-{step}.weights.h5")
+        plan_prune(run, keep=1).apply()
+        assert {each.path.rpartition("/")[2] for each in log(run)} == {"m-400", "m-300.weights.h5"}
+
+    def test_a_users_file_of_a_prefixs_name_is_not_the_checkpoints(self, run):
+        (run / "m-100").write_text("notes")
+        plan_prune(run, keep=1).apply()
+        assert (run / "m-100").read_text() == "notes"
+
+    def test_a_damaged_record_is_an_error_where_the_best_are_to_be_kept(self, run):
+        record = {"saves": [{"name": "m-100", "step": 100, "time": 0, "metric": 0.5}], "removing": []}
+        (run / "m.keeper.json").write_text(json.dumps(record))
+        (run / "other.keeper.json").write_text("{")
+        with pytest.raises(FormatError, match="not the record of a keeper"):
+            plan_prune(run, keep=1, keep_best=1)
+        assert any("other.keeper.json" in each.path for each in plan_repair(run).left)
+
     def test_the_newest_stay_and_the_state_file_follows(self, run, ckpt):
         ran = ckpt("prune", run, "--keep", 2)
         assert ran.code == 0
@@ -199,7 +273,13 @@ class TestPrune:
         assert document["kept"][-1]["reason"] == "the latest"
 
     @pytest.mark.parametrize(
-        "options", [{"keep": 0}, {"keep": 1, "keep_every": -1}, {"keep": 1, "older_than": -1}]
+        "options",
+        [
+            {"keep": 0},
+            {"keep": 1, "keep_every": -1},
+            {"keep": 1, "older_than": -1},
+            {"keep": 1, "older_than": float("nan")},
+        ],
     )
     def test_reject_rules(self, run, options):
         with pytest.raises(UsageError, match="expected"):
@@ -237,7 +317,7 @@ class TestRepair:
         assert read_state(str(run)) == State("m-300", ("m-100", "m-300"), (1.0, 3.0), 0.5)
         assert "m-400.index" in names_in(run)
 
-    @pytest.mark.parametrize("text", [None, "garbage", ""])
+    @pytest.mark.parametrize("text", [None, 'model_checkpoint_path: "m-4', ""])
     def test_a_state_file_that_is_missing_or_damaged_is_made(self, run, text):
         os.unlink(run / "checkpoint")
         if text is not None:
@@ -269,6 +349,33 @@ class TestRepair:
         assert set(orphans) < set(names_in(run))
         assert ckpt("repair", run).code == 0
         assert contents(run) == kept
+
+    def test_data_and_folders_that_only_look_like_it_are_left(self, run, settled):
+        names = [f"m.data-0000{i}-of-00003" for i in range(3)]
+        for folder in ("m-50_temp/part-r-00000", "m-60_temp"):
+            (run / folder).mkdir(parents=True)
+        names += ["m-50_temp/part-r-00000/x.parquet", "m-60_temp/part-00001.parquet"]
+        for name in names:
+            (run / name).write_bytes(b"x")
+            os.utime(run / name, (1, 1))
+        plan_repair(run).apply()
+        assert all((run / name).exists() for name in names)
+
+    @pytest.mark.parametrize("content", [b"PK\x03\x04" + bytes(5000), b'{"a": 1}', b"text"])
+    def test_a_file_of_that_name_that_is_no_state_file_stays(self, run, ckpt, content):
+        (run / "checkpoint").write_bytes(content)
+        ran = ckpt("repair", run)
+        assert (ran.code, "is no state file of TensorFlow" in ran.out) == (1, True)
+        assert (run / "checkpoint").read_bytes() == content
+
+    def test_a_training_that_goes_on_meanwhile_is_not_turned_back(self, run):
+        write_state(str(run), read_state(str(run))._replace(latest="/old/m-400"))
+        planned = plan_repair(run)
+        save(run, 500)
+        write_state(str(run), State("m-500", ("m-400", "m-500")))
+        with pytest.raises(PublishError, match="another program changed it"):
+            planned.apply()
+        assert read_state(str(run)).latest == "m-500"
 
     def test_what_may_be_a_save_under_way_is_left(self, run, ckpt):
         (run / "m-500.data-00000-of-00001").write_bytes(b"x")

@@ -198,14 +198,15 @@ def abandoned(directory: str) -> list[str]:
     """Return the staging directories that killed writers left in `directory`: those that nobody locks."""
     found = []
     for entry in sorted(os.listdir(directory or ".")):
-        if _NAME.fullmatch(entry):
+        path = os.path.join(directory, entry)
+        if _NAME.fullmatch(entry) and os.path.isdir(path) and os.lstat(path).st_uid == os.geteuid():
             with contextlib.suppress(OSError):
                 lock = os.open(
                     os.path.join(directory, entry, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
                 )
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    found.append(os.path.join(directory, entry))
+                    found.append(path)
                 finally:
                     os.close(lock)
     return found

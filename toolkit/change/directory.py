@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from toolkit.change.records import RECORD, WEIGHTS, recorded_metrics
@@ -14,10 +14,12 @@ from toolkit.change.retention import Mode, Retention, Saved
 from toolkit.errors import CheckpointError, ReadError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.state import State, read_state
+from toolkit.formats.file import ReadFile
+from toolkit.formats.identify import TABLE, identify
 from toolkit.formats.locating import checkpoints_in
 from toolkit.formats.opening import open_checkpoint
 
-_STEP = re.compile(r"(.*?)-(\d+)")
+_STEP = re.compile(r"(.*?)-(\d+)(\.ckpt)?")
 
 
 class Held(NamedTuple):
@@ -64,8 +66,13 @@ class Found(NamedTuple):
 
     @property
     def family(self) -> str:
-        """What all saves of its training are called before their steps."""
+        """What all saves of its training are called before their steps; weights are a family apart."""
         return family_of(self.name)
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """By its step, then by its time."""
+        return (-1 if self.step is None else self.step, self.time)
 
     @property
     def is_complete(self) -> bool:
@@ -82,32 +89,52 @@ def checkpoints_of(directory: str) -> list[Found]:
         ReadError: It is no directory, or cannot be listed.
     """
     if not os.path.isdir(directory):
-        raise ReadError(
-            f"{directory}: not a directory", path=directory, hint="name the directory of a training"
-        )
-    paths = dict.fromkeys(p for p in checkpoints_in(directory) if p.endswith(WEIGHTS) or not _is_other(p))
-    for entry in sorted(os.listdir(directory)):
+        what = "not a directory" if os.path.lexists(directory) else "no such directory"
+        raise ReadError(f"{directory}: {what}", path=directory, hint="name the directory of a training")
+    entries = sorted(os.listdir(directory))
+    data: dict[str, list[str]] = {}
+    for entry in entries:
         if naming.parse_data_file(entry):
-            paths.setdefault(os.path.join(directory, str(naming.prefix_of(entry))))
+            path = os.path.join(directory, entry)
+            data.setdefault(str(naming.prefix_of(path)), []).append(path)
+    there = checkpoints_in(directory, most=None)
+    paths = dict.fromkeys([path for path in there if _is_one(path, data)] + list(data))
     times = _times(directory)
-    records = [entry.removesuffix(RECORD) for entry in os.listdir(directory) if entry.endswith(RECORD)]
     metrics: dict[str, tuple[float, Mode]] = {}
-    for training in records:
-        with contextlib.suppress(CheckpointError):
+    for training in trainings_of(directory):
+        with contextlib.suppress(CheckpointError):  # what needs them reads them again
             metrics |= recorded_metrics(directory, training)
-    found = [_found(path, times, metrics) for path in paths]
-    return sorted(found, key=lambda each: (-1 if each.step is None else each.step, each.time, each.path))
+    found = [_found(path, data.get(path, []), times, metrics) for path in paths]
+    return sorted(found, key=lambda each: (*each.order, each.path))
+
+
+def trainings_of(directory: str) -> list[str]:
+    """Return the names of the trainings that keepers of saves have records of."""
+    return [entry.removesuffix(RECORD) for entry in sorted(os.listdir(directory)) if entry.endswith(RECORD)]
 
 
 def latest_of(directory: str, found: Iterable[Found]) -> Found | None:
-    """Return the latest of these that is complete: the one that the state file names, else the newest."""
-    complete = [each for each in found if each.is_complete and not each.path.endswith(WEIGHTS)]
+    """Return the latest of these that is complete: the one that the state file names, else the newest.
+
+    The newest is that by time, and of one time by step. Files of weights count where there is nothing else.
+    """
+    complete = [each for each in found if each.is_complete]
+    complete = [each for each in complete if not each.path.endswith(WEIGHTS)] or complete
     state = state_of(directory)
     if state is not None:
+        target = target_of(directory, state.latest)
         for each in complete:
-            if each.name == os.path.basename(state.latest):
+            if os.path.normpath(each.path) == target:
                 return each
-    return max(complete, key=lambda each: each.time, default=None)
+    return max(complete, key=lambda each: (each.time, each.order), default=None)
+
+
+def target_of(directory: str, written: str) -> str:
+    """Return the path of the checkpoint that a state file means by `written`: there, else beside it."""
+    path = os.path.normpath(os.path.join(directory, naming.v1_prefix(written)))
+    if files_of(path):
+        return path
+    return os.path.normpath(os.path.join(directory, os.path.basename(path)))
 
 
 def saved(found: Iterable[Found]) -> list[Saved]:
@@ -137,8 +164,9 @@ def state_of(directory: str) -> State | None:
 
 def family_of(name: str) -> str:
     """Return what all saves of one training are called before their steps."""
-    match = _STEP.fullmatch(name.removesuffix(WEIGHTS))
-    return match[1] if match else name
+    stem = name.removesuffix(WEIGHTS)
+    match = _STEP.fullmatch(stem)
+    return (match[1] if match else stem) + name[len(stem) :]
 
 
 def disk_usage(files: Iterable[Held], counted: set[tuple[int, int]]) -> int:
@@ -151,15 +179,31 @@ def disk_usage(files: Iterable[Held], counted: set[tuple[int, int]]) -> int:
     return nbytes
 
 
-def _is_other(path: str) -> bool:
-    """Return whether a file is of a kind that trainings do not save: data, or an export."""
-    return path.endswith((".h5", ".hdf5", ".keras", ".safetensors", ".npz", ".json"))
+def _is_one(path: str, data: Mapping[str, object]) -> bool:
+    """Return whether what can be read at a path is what trainings save: no export, no other index."""
+    if path.endswith(WEIGHTS):
+        return True
+    if path.endswith((".h5", ".hdf5", ".keras", ".safetensors", ".npz", ".json")):
+        return False
+    index = naming.index_file(path)
+    if path in data or not os.path.isfile(index):
+        return True
+    try:
+        return identify(ReadFile(index)) is TABLE
+    except ReadError:
+        return True
 
 
-def _found(path: str, times: dict[str, float], metrics: dict[str, tuple[float, Mode]]) -> Found:
+def _found(
+    path: str, data: list[str], times: dict[str, float], metrics: dict[str, tuple[float, Mode]]
+) -> Found:
     name = os.path.basename(path)
     match = _STEP.fullmatch(name.removesuffix(WEIGHTS))
-    files = files_of(path) or [file for file in naming.v1_files(path) if os.path.exists(file)]
+    index, meta = naming.index_file(path), path + naming.META
+    if os.path.isfile(index):  # looked up without listing the directory again
+        files = [index, *([meta] if os.path.isfile(meta) else []), *data]
+    else:
+        files = files_of(path)
     problem = None
     try:
         with open_checkpoint(path) as checkpoint:
@@ -184,4 +228,4 @@ def _times(directory: str) -> dict[str, float]:
     if state is None:
         return {}
     pairs = zip(state.all_paths, state.timestamps, strict=False)
-    return {os.path.basename(path): time for path, time in pairs if time > 0}
+    return {os.path.basename(naming.v1_prefix(path)): time for path, time in pairs if time > 0}

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.change.directory import Found, best_of, checkpoints_of, latest_of, saved, state_of
+from toolkit.change.directory import (
+    Found,
+    best_of,
+    checkpoints_of,
+    latest_of,
+    saved,
+    target_of,
+    trainings_of,
+)
+from toolkit.change.records import read_record
 from toolkit.change.removal import remove_files
 from toolkit.change.retention import Retention
-from toolkit.errors import UsageError
-from toolkit.formats.bundle.state import write_state
+from toolkit.errors import CheckpointError, UsageError
+from toolkit.formats.bundle.state import State, content_of, read_state, state_files, write_state
 
 _DAY = 24 * 60 * 60
 
@@ -37,13 +48,18 @@ class Pruning:
         Raises:
             PublishError: The system refuses something; run it again.
         """
-        gone = {each.name for each in self.removed}
-        state = state_of(self.directory)
-        if state is not None and any(os.path.basename(path) in gone for path in state.all_paths):
-            times = dict(zip(state.all_paths, state.timestamps, strict=False))
-            paths = tuple(path for path in state.all_paths if os.path.basename(path) not in gone)
-            timestamps = tuple(times.get(path, 0.0) for path in paths) if times else ()
-            write_state(self.directory, state._replace(all_paths=paths, timestamps=timestamps), sync=sync)
+        gone = {os.path.normpath(each.path) for each in self.removed}
+        for name in state_files(self.directory):
+            before = content_of(os.path.join(self.directory, name))
+            state = read_state(self.directory, name)
+            if state is None:
+                continue
+            kept = [path for path in state.all_paths if target_of(self.directory, path) not in gone]
+            if len(kept) < len(state.all_paths):
+                times = dict(zip(state.all_paths, state.timestamps, strict=False))
+                timestamps = tuple(times.get(path, 0.0) for path in kept) if times else ()
+                state = state._replace(all_paths=tuple(kept), timestamps=timestamps)
+                write_state(self.directory, state, name=name, before=before, sync=sync)
         for each in self.removed:
             remove_files(file.path for file in each.files)
 
@@ -58,51 +74,91 @@ def plan_prune(
 ) -> Pruning:
     """Plan to remove old checkpoints of a training directory. `apply` does it.
 
-    What any rule keeps stays; the latest always does. Each training in the directory (`a-100`, `b-100`) is
-    looked at by itself. Checkpoints that are broken, or whose names tell no step, are left alone.
+    What any rule keeps stays; the latest always does, and what any state file names as the latest. Each
+    training in the directory (`a-100`, `b-100`) is looked at by itself. Checkpoints that are broken, or whose
+    names tell no step, are left alone, and so are those that a link in what is kept leads to.
 
     Args:
         directory: Which.
-        keep: The newest so many of each training, by their steps: 1 or more.
+        keep: The newest so many of each training, 1 or more: by their steps, and where a training began
+            anew at lower ones, by their times as well.
         keep_every: Also those whose step is a multiple of this.
         keep_best: Also the best so many, by the metrics that a keeper of saves was told.
         older_than: Remove only what was saved more than so many days ago.
 
     Raises:
         UsageError: A rule makes no sense, or there are no metrics.
+        FormatError: The best are to be kept, and a record of metrics is damaged.
         ReadError: It is no directory, or cannot be listed.
     """
     directory = os.fspath(directory)
     Retention(keep, keep_every, keep_best).check()
-    if older_than < 0:
+    if not 0 <= older_than < float("inf"):
         raise UsageError(f"older_than {older_than}: expected 0 days or more")
     found = checkpoints_of(directory)
+    for training in trainings_of(directory) if keep_best else ():
+        read_record(directory, training)
     if keep_best and all(each.metric is None for each in found):
         raise UsageError(
             f"{directory}: no metrics are known", hint="a keeper of saves notes them; leave --keep-best out"
         )
     newest, best, now = latest_of(directory, found), best_of(found, keep_best), time.time()
+    retained = _retained(found, Retention(keep, keep_every))
+    named = {target_of(directory, state.latest) for state in _states(directory)}
+    kept, removed = [], []
+    for each in found:
+        why = _left_alone(each)
+        if why is None and (each is newest or os.path.normpath(each.path) in named):
+            why = "the latest"
+        elif why is None and each.name in best:
+            why = "one of the best"
+        elif why is None and each.name in retained:
+            why = _why(each, keep_every)
+        elif why is None and now - each.time <= older_than * _DAY:
+            why = f"saved within {older_than:g} days"
+        if why is None:
+            removed.append(each)
+        else:
+            kept.append((each, why))
+    targets = {os.path.realpath(file.path) for each, _ in kept for file in each.files}
+    for each in list(removed):
+        if not targets.isdisjoint(os.path.realpath(file.path) for file in each.files):
+            removed.remove(each)
+            kept.append((each, "a link in what is kept leads to it"))
+    return Pruning(directory, tuple(kept), tuple(removed), _freed(removed))
+
+
+def _states(directory: str) -> list[State]:
+    """Return what the state files of a directory say."""
+    found = []
+    for name in state_files(directory):
+        with contextlib.suppress(CheckpointError):
+            state = read_state(directory, name)
+            if state is not None:
+                found.append(state)
+    return found
+
+
+def _retained(found: Sequence[Found], rules: Retention) -> set[str]:
+    """Return the names of those that `rules` keep of each training, by steps and the newest by times."""
     retained: set[str] = set()
     for training in {each.family for each in found}:
         members = [each for each in found if each.family == training and _counts(each)]
-        retained |= Retention(keep, keep_every).kept(saved(members))
-    kept, removed = [], []
-    for each in found:
-        if each.problem is not None:
-            kept.append((each, f"broken: {each.problem}"))
-        elif each.step is None:
-            kept.append((each, "its name tells no step"))
-        elif each is newest:
-            kept.append((each, "the latest"))
-        elif each.name in best:
-            kept.append((each, "one of the best"))
-        elif each.name in retained:
-            kept.append((each, "one of the newest" if not keep_every else "newest, or of a step that stays"))
-        elif now - each.time <= older_than * _DAY:
-            kept.append((each, f"saved within {older_than:g} days"))
-        else:
-            removed.append(each)
-    return Pruning(directory, tuple(kept), tuple(removed), _freed(removed))
+        by_time = sorted(members, key=lambda each: (each.time, each.order))
+        retained |= rules.kept(saved(members)) | Retention(rules.keep).kept(saved(by_time))
+    return retained
+
+
+def _left_alone(found: Found) -> str | None:
+    """Return why no rule is asked about a checkpoint, or `None`."""
+    if found.problem is not None:
+        return f"broken: {found.problem}"
+    return "its name tells no step" if found.step is None else None
+
+
+def _why(found: Found, keep_every: int) -> str:
+    every = keep_every and found.step is not None and found.step % keep_every == 0
+    return f"its step is a multiple of {keep_every}" if every else "one of the newest"
 
 
 def _counts(found: Found) -> bool:

@@ -10,10 +10,15 @@ from toolkit.formats.bundle import naming
 
 
 def files_of(prefix: str) -> list[str]:
-    """Return the paths of the files that bear a checkpoint's name, its index first."""
+    """Return the paths of the files of the checkpoint `prefix`, of a bundle the index first.
+
+    A file that is called just `prefix` is one of them only where there is no index: a V1 checkpoint, a file
+    of weights.
+    """
+    index, meta = naming.index_file(prefix), prefix + naming.META
     data = [path for paths in naming.existing_data_files(prefix).values() for path in paths]
-    named = [naming.index_file(prefix), prefix, prefix + naming.META]
-    return [path for path in named if os.path.isfile(path)] + data
+    first = [index] if os.path.lexists(index) else [*naming.v1_files(prefix), prefix] if not data else []
+    return [path for path in [*first, meta] if os.path.isfile(path)] + data
 
 
 def remove_files(paths: Iterable[str]) -> None:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from toolkit import staging
-from toolkit.change.directory import Found, checkpoints_of, family_of
-from toolkit.change.records import WEIGHTS
-from toolkit.change.removal import remove_files
-from toolkit.errors import CheckpointError
+from toolkit.change.directory import Found, checkpoints_of, family_of, latest_of, target_of, trainings_of
+from toolkit.change.records import RECORD, WEIGHTS, read_record
+from toolkit.change.removal import files_of, remove_files
+from toolkit.errors import CheckpointError, PublishError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.reader import BundleCheckpoint
-from toolkit.formats.bundle.state import FILE_NAME, State, read_state, write_state
+from toolkit.formats.bundle.state import FILE_NAME, State, content_of, looks_damaged, read_state, write_state
 
 _SETTLED_SECONDS = 60 * 60
 """How long nothing may have touched what a broken save left: a copy under way sets old times of change, but
 not that of the inode."""
 _TEMPORARY = re.compile(r"(.+?)(\.index|\.meta|\.data-\d+-of-\d+)?\.(tempstate\d+|tmp[0-9a-f]{32})")
 """What TensorFlow writes before it renames it (tensor_bundle.cc, file_io.py)."""
-_FOLDER = "_temp"
+_FOLDER = re.compile(r"(.+)_temp(_[0-9a-f]{32})?")
 """Where it writes the parts of a save in several files (saver.py, functional_saver.py)."""
+_PART = re.compile(r"part-\d{5}-of-\d{5}\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?")
+"""What these are called."""
 
 
 class Orphan(NamedTuple):
@@ -49,8 +50,9 @@ class Repair:
         state: What the state file should say; `None` to leave it as it is.
         changes: What that changes, in sentences.
         orphans: What broken saves provably left, which is removed.
-        left: What looks like it, and stays.
+        left: What looks like it, or is no state file though it bears its name, and stays.
         broken: Checkpoints that cannot be read, which stay.
+        before: What the state file held when this was planned.
     """
 
     directory: str
@@ -59,6 +61,7 @@ class Repair:
     orphans: tuple[Orphan, ...]
     left: tuple[Orphan, ...]
     broken: tuple[Found, ...]
+    before: bytes
 
     @property
     def is_needed(self) -> bool:
@@ -73,12 +76,26 @@ class Repair:
         """
         staging.sweep(self.directory)
         if self.state is not None:
-            write_state(self.directory, self.state, sync=sync)
+            write_state(self.directory, self.state, before=self.before, sync=sync)
         for orphan in self.orphans:
-            if os.path.isdir(orphan.path) and not os.path.islink(orphan.path):
-                shutil.rmtree(orphan.path, ignore_errors=True)
-            else:
+            if not os.path.isdir(orphan.path) or os.path.islink(orphan.path):
                 remove_files([orphan.path])
+            elif _FOLDER.fullmatch(os.path.basename(orphan.path)):
+                remove_files([os.path.join(orphan.path, entry) for entry in os.listdir(orphan.path)])
+                _remove_folder(orphan.path)
+            else:  # sweeping did not get it
+                raise _not_removed(orphan.path, "something in it may not be removed")
+
+
+def _remove_folder(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        raise _not_removed(path, (error.strerror or str(error)).lower()) from error
+
+
+def _not_removed(path: str, why: str) -> PublishError:
+    return PublishError(f"{path}: cannot be removed: {why}", path=path, hint="see who may write here")
 
 
 def plan_repair(directory: str | os.PathLike[str]) -> Repair:
@@ -93,59 +110,90 @@ def plan_repair(directory: str | os.PathLike[str]) -> Repair:
         ReadError: It is no directory, or cannot be listed.
     """
     directory = os.fspath(directory)
-    found = checkpoints_of(directory)
-    state, changes = _true_state(directory, found)
-    orphans = [Orphan(path, "its writer was killed") for path in staging.abandoned(directory)]
+    state_file = os.path.join(directory, FILE_NAME)
+    before = content_of(state_file)  # read first: what it names is there by now
     left: list[Orphan] = []
+    state, problem = None, "there was none"
+    try:
+        state = read_state(directory) if os.path.isdir(directory) else None
+    except CheckpointError as error:
+        problem = f"it was damaged: {error.message}"
+        if not looks_damaged(before):
+            left.append(Orphan(state_file, "is no state file of TensorFlow"))
+    found = checkpoints_of(directory)
+    true, changes = (None, []) if left else _true_state(directory, found, state, problem)
+    if os.path.lexists(state_file) and not left and latest_of(directory, found) is None:
+        left.append(Orphan(state_file, "there is no complete checkpoint for it to name"))
+    for training in trainings_of(directory):
+        try:
+            read_record(directory, training)
+        except CheckpointError as error:
+            left.append(Orphan(os.path.join(directory, training + RECORD), error.message))
+    orphans = [Orphan(path, "its writer was killed") for path in staging.abandoned(directory)]
     for path, name, why in _leftovers(directory, found):
         doubt = _doubt(path, name, found)
         (left if doubt else orphans).append(Orphan(path, doubt or why))
     named = {orphan.path for orphan in (*orphans, *left)}
-    broken = [f for f in found if not f.is_complete and not named.issuperset(held.path for held in f.files)]
-    return Repair(directory, state, tuple(changes), tuple(orphans), tuple(left), tuple(broken))
+    broken = [each for each in found if not each.is_complete and not _is_named(each, named)]
+    return Repair(directory, true, tuple(changes), tuple(orphans), tuple(left), tuple(broken), before)
 
 
-def _true_state(directory: str, found: Sequence[Found]) -> tuple[State | None, list[str]]:
+def _is_named(found: Found, named: Collection[str]) -> bool:
+    """Return whether all of a broken checkpoint but its graph is among what is named already."""
+    paths = [file.path for file in found.files if not file.path.endswith(naming.META)]
+    return bool(paths) and all(path in named for path in paths)
+
+
+def _true_state(
+    directory: str, found: Sequence[Found], state: State | None, problem: str
+) -> tuple[State | None, list[str]]:
     """Return what the state file should say, if that is something else, and what changes."""
-    complete = {each.name: each for each in found if each.is_complete and not each.name.endswith(WEIGHTS)}
-    problem = None
-    try:
-        state = read_state(directory)
-    except CheckpointError as error:
-        state, problem = None, f"it was damaged: {error.message}"
-    if not complete:
+    complete = {os.path.normpath(f.path): f for f in found if f.is_complete and not f.path.endswith(WEIGHTS)}
+    newest = latest_of(directory, complete.values())
+    if newest is None:
         return None, []
-    newest = max(complete.values(), key=lambda each: (each.time, each.step or 0)).name
     if state is None:
-        why = problem or "there was none"
-        return State(newest, (newest,), (complete[newest].time,)), [
-            f"{FILE_NAME}: names {newest}, alone: {why}"
-        ]
+        why = f"{FILE_NAME}: names {newest.name}, alone: {problem}"
+        return State(newest.name, (newest.name,), (newest.time,)), [why]
     changes = []
     times = dict(zip(state.all_paths, state.timestamps, strict=False))
     listed: dict[str, float] = {}
     for path in state.all_paths:
-        name = os.path.basename(path)
-        elsewhere = os.path.join(directory, path)
-        if name in complete:
-            listed[name] = times.get(path, 0.0)
-            if path != name:
-                changes.append(f"{FILE_NAME}: {path} becomes {name}")
-        elif os.path.lexists(naming.index_file(elsewhere)) and os.path.dirname(path):
-            listed[os.path.relpath(elsewhere, directory)] = times.get(path, 0.0)
-        else:
+        new = _relative(directory, path, complete)
+        if new is None:
             changes.append(f"{FILE_NAME}: {path} is left out: it is not there, or not complete")
-    latest = os.path.basename(state.latest)
-    if latest not in complete:
-        kept = [name for name in listed if name in complete]
-        latest = kept[-1] if kept else newest
+            continue
+        listed[new] = times.get(path, 0.0)
+        if new != path:
+            changes.append(f"{FILE_NAME}: {path} becomes {new}")
+    latest = _relative(directory, state.latest, complete)
+    if latest is None:
+        kept = [path for path in listed if target_of(directory, path) in complete]
+        latest = kept[-1] if kept else newest.name
         changes.append(f"{FILE_NAME}: the latest is {latest}: {state.latest} is not complete")
-    elif state.latest != latest:
+    elif latest != state.latest:
         changes.append(f"{FILE_NAME}: the latest is {latest}, by a relative path: it was {state.latest}")
-    listed.setdefault(latest, complete[latest].time)
+    if latest not in listed:
+        listed[latest] = newest.time
     timestamps = tuple(listed.values()) if state.timestamps else ()
     true = State(latest, tuple(listed), timestamps, state.last_preserved)
     return (None, []) if true == state else (true, changes or [f"{FILE_NAME}: lists its latest, too"])
+
+
+def _relative(directory: str, written: str, complete: Collection[str]) -> str | None:
+    """Return a path of a state file as a relative one; `None` if it leads to nothing that is complete.
+
+    What lies elsewhere, or may not be read, is taken to be what it was.
+    """
+    target = target_of(directory, written)
+    files = files_of(target)
+    is_here = os.path.dirname(target) == os.path.normpath(directory)
+    if not files or (is_here and target not in complete and all(os.access(f, os.R_OK) for f in files)):
+        return None
+    relative = os.path.relpath(target, directory)
+    if naming.v1_prefix(written) != written:  # a V1 checkpoint in several files is named by a pattern
+        relative = os.path.join(os.path.dirname(relative), os.path.basename(written))
+    return relative
 
 
 def _leftovers(directory: str, found: Sequence[Found]) -> Iterator[tuple[str, str, str]]:
@@ -155,8 +203,8 @@ def _leftovers(directory: str, found: Sequence[Found]) -> Iterator[tuple[str, st
         path = os.path.join(directory, entry)
         if (match := _TEMPORARY.fullmatch(entry)) is not None and os.path.isfile(path):
             yield path, match[1], "a temporary file of a save that was broken off"
-        elif entry.endswith(_FOLDER) and _is_folder_of_parts(path):
-            yield path, entry.removesuffix(_FOLDER), "parts of a save that was broken off"
+        elif (match := _FOLDER.fullmatch(entry)) is not None and _is_folder_of_parts(path):
+            yield path, match[1], "parts of a save that was broken off"
         elif (parsed := naming.parse_data_file(entry)) is not None and os.path.isfile(path):
             prefix = os.path.join(directory, parsed[0])
             if not os.path.lexists(naming.index_file(prefix)):
@@ -175,7 +223,10 @@ def _is_used(prefix: str, num_shards: int) -> bool:
 def _is_folder_of_parts(path: str) -> bool:
     if not os.path.isdir(path) or os.path.islink(path):
         return False
-    return all(re.match(r"part-", entry) for entry in os.listdir(path))
+    entries = list(os.scandir(path))
+    return bool(entries) and all(
+        _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) for entry in entries
+    )
 
 
 def _doubt(path: str, name: str, found: Sequence[Found]) -> str | None:
@@ -185,14 +236,14 @@ def _doubt(path: str, name: str, found: Sequence[Found]) -> str | None:
     written = max(status.st_mtime for status in states)
     if time.time() - max(max(status.st_mtime, status.st_ctime) for status in states) < _SETTLED_SECONDS:
         return "it was touched within the hour: a save, or a copy, may be under way"
-    step = re.fullmatch(r".*-(\d+)", name)
-    number = int(step[1]) if step else -1
+    step = re.fullmatch(r".*-(\d+)(\.ckpt)?", name)
     family = family_of(name)
     for each in found:
         if not each.is_complete or each.family != family:
             continue
         index = [os.stat(file.path).st_mtime for file in each.files[:1]]
-        if index and index[0] > written and (each.name == name or (each.step or 0) > number):
+        is_later = step is not None and (each.step or 0) > int(step[1])
+        if index and index[0] > written and (each.name == name or is_later):
             return None
     if name == FILE_NAME and any(each.is_complete for each in found):
         return None

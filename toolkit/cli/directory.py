@@ -126,5 +126,5 @@ def repair(
         output.data(render.repair_table(repair))
     if dry_run:
         output.message("dry run: nothing was changed")
-    if repair.broken or (dry_run and repair.is_needed):
+    if repair.broken or repair.left or (dry_run and repair.is_needed):
         raise typer.Exit(EXIT_DIFFERENT)

@@ -146,8 +146,12 @@ def _latest(directory: str, written: str, note: Note) -> Found:
     )
 
 
-def checkpoints_in(directory: str) -> list[str]:
+def checkpoints_in(directory: str, *, most: int | None = _MAX_IDENTIFIED) -> list[str]:
     """Return the paths of the checkpoints in a directory, each once.
+
+    Args:
+        directory: Which.
+        most: How many files that are no bundle's are looked into; `None` for all.
 
     Raises:
         ReadError: It cannot be listed.
@@ -162,7 +166,7 @@ def checkpoints_in(directory: str) -> list[str]:
         ) from error
     found = {name.removesuffix(naming.INDEX): None for name in entries if name.endswith(naming.INDEX)}
     others = [name for name in entries if naming.prefix_of(name) is None and name != FILE_NAME]
-    for name in others[:_MAX_IDENTIFIED]:
+    for name in others[:most]:
         path = os.path.join(directory, name)
         if os.path.isfile(path) and os.path.getsize(path) and _may_be_one(path):
             found[os.path.basename(naming.v1_prefix(path))] = None

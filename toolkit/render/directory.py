@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -35,7 +36,11 @@ def log_table(logged: Sequence[Logged]) -> str:
 
 def log_rows(logged: Sequence[Logged]) -> list[dict[str, Any]]:
     """Return checkpoints as JSON has them."""
-    return [each._asdict() for each in logged]
+    rows = [each._asdict() for each in logged]
+    for row in rows:  # JSON has no word for NaN or infinity
+        if row["metric"] is not None and not math.isfinite(row["metric"]):
+            row["metric"] = None
+    return rows
 
 
 def pruning_table(pruning: Pruning) -> str:

@@ -11,15 +11,18 @@ Source: tensorflow/python/training/checkpoint_state.proto, checkpoint_management
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
-from toolkit.errors import FormatError
+from toolkit.errors import FormatError, PublishError, ReadError
 from toolkit.formats.bundle.schema import message_class
 from toolkit.formats.file import ReadFile
 from toolkit.publish import Publication
 
 FILE_NAME = "checkpoint"
+_BEGINNING = b"model_checkpoint_path:"
+"""How TensorFlow writes one: its first field first."""
 _MAX_BYTES = 16 << 20
 """More than 100,000 paths; a larger file of this name is something else."""
 
@@ -40,14 +43,23 @@ class State(NamedTuple):
     last_preserved: float = 0.0
 
 
-def read_state(directory: str) -> State | None:
-    """Return what the state file of `directory` says, or `None` if it has none.
+def content_of(path: str) -> bytes:
+    """Return the beginning of a file, as long as a state file may be; nothing if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_BYTES)
+    except OSError:
+        return b""
+
+
+def read_state(directory: str, name: str = FILE_NAME) -> State | None:
+    """Return what the state file `name` of `directory` says, or `None` if it has none.
 
     Raises:
         FormatError: It is not a state file, or names no checkpoint.
         ReadError: It cannot be read.
     """
-    path = os.path.join(directory, FILE_NAME)
+    path = os.path.join(directory, name)
     if not os.path.lexists(path):
         return None
     from google.protobuf import text_format
@@ -83,11 +95,46 @@ def read_state(directory: str) -> State | None:
     )
 
 
-def write_state(directory: str, state: State, *, sync: bool = True) -> None:
-    """Write the state file of `directory`, all at once.
+def state_files(directory: str) -> list[str]:
+    """Return the names of the state files in a directory. A Saver may call its own as it likes.
 
     Raises:
-        PublishError: The system refuses something. The old one is there still.
+        ReadError: It cannot be listed.
+    """
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except OSError as error:
+        raise ReadError(f"{directory}: {(error.strerror or str(error)).lower()}", path=directory) from error
+    found = []
+    for entry in entries:
+        with contextlib.suppress(OSError, ReadError):
+            if entry.is_file() and len(_BEGINNING) <= entry.stat().st_size <= _MAX_BYTES:
+                file = ReadFile(entry.path)
+                if file.read(0, len(_BEGINNING)) == _BEGINNING:
+                    found.append(entry.name)
+                file.close()
+    return found
+
+
+def looks_damaged(content: bytes) -> bool:
+    """Return whether a file that cannot be read as one was a state file: it is empty, or begins like one."""
+    return _BEGINNING.startswith(content[: len(_BEGINNING)])
+
+
+def write_state(
+    directory: str, state: State, *, name: str = FILE_NAME, before: bytes | None = None, sync: bool = True
+) -> None:
+    """Write the state file of `directory`, all at once. Where it is a link, what it leads to is written.
+
+    Args:
+        directory: Of the training.
+        state: What it is to say.
+        name: Of the state file.
+        before: What it must hold until then, if that is known.
+        sync: Make it survive a power loss.
+
+    Raises:
+        PublishError: Another program has changed it, or the system refuses something. It is as it was.
     """
     from google.protobuf import text_format
 
@@ -97,7 +144,14 @@ def write_state(directory: str, state: State, *, sync: bool = True) -> None:
         all_model_checkpoint_timestamps=state.timestamps,
         last_preserved_timestamp=state.last_preserved,
     )
-    with Publication(os.path.join(directory, FILE_NAME), force=True, sync=sync) as publication:
-        with open(publication.staged(FILE_NAME), "x", encoding="utf-8") as file:
+    path = os.path.realpath(os.path.join(directory, name))
+    with Publication(path, force=True, sync=sync) as publication:
+        if before is not None and content_of(path) != before:
+            raise PublishError(
+                f"{path}: another program changed it meanwhile; not written",
+                path=path,
+                hint="a training goes on here: run it again",
+            )
+        with open(publication.staged(os.path.basename(path)), "x", encoding="utf-8") as file:
             file.write(text_format.MessageToString(message))
         publication.publish()
