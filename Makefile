@@ -35,6 +35,7 @@ examples: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/listing.py
 	@$(BIN)/python benchmarks/restoring.py
+	@$(BIN)/python benchmarks/changing.py
 
 format: $(READY)
 	@$(BIN)/ruff check --fix --quiet .

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from tests.tensorflow import tf
-from toolkit import UsageError, edit, open_checkpoint, plan_average, plan_merge, plan_reinit
+from toolkit import (
+    UsageError,
+    VariableNotFoundError,
+    edit,
+    open_checkpoint,
+    plan_average,
+    plan_merge,
+    plan_reinit,
+)
 from toolkit.formats.read_back import checksum_of
 
 
@@ -355,3 +363,17 @@ def test_a_gap_in_an_optimizers_list_is_said(saved):
 def test_objects_have_names_at_every_step(saved, name):
     with pytest.raises(UsageError):
         edit(saved[0]).set(name, np.zeros(2)).plan()
+
+
+def test_an_object_is_meant_by_any_way_that_leads_to_it(tmp_path):
+    module = Module(1)
+    root = tf.train.Checkpoint(a=module, z=tf.train.Checkpoint(again=module, other=Module(2)))
+    prefix = root.write(str(tmp_path / "m"))
+    dropped = edit(prefix).drop("z/again").plan()
+    assert sorted(v.source for v in dropped if v.action == "drop") == [
+        "a/b/.ATTRIBUTES/VARIABLE_VALUE", "a/w/.ATTRIBUTES/VARIABLE_VALUE",
+    ]  # fmt: skip
+    plan = edit(prefix).set("z/again/b", 7).plan()
+    assert [v.name for v in plan if v.action == "constant"] == ["a/b/.ATTRIBUTES/VARIABLE_VALUE"]
+    with pytest.raises(VariableNotFoundError):
+        edit(prefix).drop("z/none")

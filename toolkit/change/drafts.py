@@ -172,6 +172,8 @@ class Draft:
         item = self.items.get(name)
         if item is None:
             keys = {path: key for key, path in [*self.ways.items(), *self.paths.items()]}
+            if name not in keys and self.objects is not None and len(below := self.objects.below(name)) == 1:
+                keys[name] = below.pop()  # by another way than the shortest
             if keys.get(name) not in self.items:
                 near = names.nearest(name, [*self.items, *keys])
                 raise VariableNotFoundError(name, where=self.where, suggestions=near)

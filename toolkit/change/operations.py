@@ -292,7 +292,15 @@ def _refuse_unlike(name: str, result: Any, other: Item) -> None:
 
 def _meant(draft: Draft, patterns: list[str]) -> set[str]:
     """Return the names that patterns mean: an object graph only by its own name."""
-    found = matching(draft.roles, patterns, where=draft.where, paths=draft.paths, ways=draft.ways)
+    found: set[str] = set()
+    for pattern in patterns:
+        try:
+            found |= matching(draft.roles, [pattern], where=draft.where, paths=draft.paths, ways=draft.ways)
+        except VariableNotFoundError:  # an object may be reached by other ways than the shortest
+            below = draft.objects.below(pattern.rstrip("/")) if draft.objects is not None else set()
+            if not below & draft.items.keys():
+                raise
+            found |= below & draft.items.keys()
     for name in found.intersection(patterns):
         _refuse_metadata(draft.items[name])
     return {n for n in found if draft.items[n].role.kind != "metadata" or n in patterns}

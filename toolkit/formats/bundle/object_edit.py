@@ -70,6 +70,25 @@ class ObjectEditor:
         """Return whether an object is found at `path`, names joined by `/`."""
         return self._resolve(path) is not None
 
+    def below(self, path: str) -> set[str]:
+        """Return the keys of the values of the object at `path`, and of what belongs to it; none if none is.
+
+        What only an optimizer of it leads to is the optimizer's.
+        """
+        edge = self._resolve(path)
+        optimizers = self.graph.optimizers
+        waiting, met, keys = [edge[2]] if edge else [], set[int](), set[str]()
+        while waiting:
+            number = waiting.pop()
+            if number in met or (number in optimizers and met):
+                continue
+            met.add(number)
+            node = self.message.nodes[number]
+            keys.update(attribute.checkpoint_key for attribute in node.attributes)
+            if number not in optimizers:
+                waiting += [edge.node_id for edge in node.children]
+        return keys
+
     def move(self, moves: Iterable[tuple[str, str]]) -> dict[str, str]:
         """Move objects, each with all that belongs to it, from one path to another, all at once.
 
