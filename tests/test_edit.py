@@ -285,6 +285,7 @@ def test_reject_edits(source, tmp_path, steps, error, message):
         (["--set", "global_step"], "'global_step': not a value"),
         (["--copy", "x"], "'x': not a copy"),
         (["--keep-meta"], "has no .meta file"),
+        (["--clip"], "--clip: is for --cast"),
     ],
 )
 def test_reject_what_is_typed(ckpt, source, tmp_path, arguments, message):

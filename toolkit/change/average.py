@@ -19,7 +19,7 @@ from toolkit.units import count
 _MAX_NAMED = 6
 """How many checkpoints a plan names."""
 _AVERAGED = ("float", "complex")
-_HINT = "average those that are alike, or make them so: ckpt edit drops, keeps, renames and casts"
+_HINT = "ckpt edit makes them alike"
 
 
 def plan_average(

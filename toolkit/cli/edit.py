@@ -111,6 +111,8 @@ def edit(
     from toolkit.formats.opening import open_checkpoint
 
     typed = context.meta[_TYPED]
+    if clip and not cast:
+        raise UsageError("--clip: is for --cast", hint="leave it out, or say what to cast")
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
         destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
         edited = begin(checkpoint)
