@@ -239,7 +239,7 @@ class Draft:
             otherwise: The reason for what nothing has changed.
 
         Raises:
-            UsageError: It has no variables, or one of them no name that a checkpoint can have.
+            UsageError: It has no variables.
         """
         if data not in DATA_MODES:
             raise UsageError(f"data {data!r}: expected one of {', '.join(DATA_MODES)}")

@@ -174,7 +174,7 @@ def _true_state(
     elif latest != state.latest:
         changes.append(f"{FILE_NAME}: the latest is {latest}, by a relative path: it was {state.latest}")
     if latest not in listed:
-        listed[latest] = newest.time
+        listed[latest] = complete.get(target_of(directory, latest), newest).time
     timestamps = tuple(listed.values()) if state.timestamps else ()
     true = State(latest, tuple(listed), timestamps, state.last_preserved)
     return (None, []) if true == state else (true, changes or [f"{FILE_NAME}: lists its latest, too"])
@@ -198,7 +198,7 @@ def _relative(directory: str, written: str, complete: Collection[str]) -> str | 
 
 def _leftovers(directory: str, found: Sequence[Found]) -> Iterator[tuple[str, str, str]]:
     """Yield what a broken save may have left, the checkpoint that it was to be, and how it is known."""
-    complete = {each.name: {file.path for file in each.files} for each in found if each.is_complete}
+    complete = {each.name for each in found if each.is_complete}
     for entry in sorted(os.listdir(directory)):
         path = os.path.join(directory, entry)
         if (match := _TEMPORARY.fullmatch(entry)) is not None and os.path.isfile(path):

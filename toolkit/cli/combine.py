@@ -1,14 +1,12 @@
 """`ckpt merge` and `ckpt average`: one checkpoint of several."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from toolkit.cli import options, output
+from toolkit.cli.carrying import carry_out
 from toolkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from toolkit.change.plan import FilePlan
 
 _Several = Annotated[
     list[str], typer.Argument(metavar="CKPT...", help="Checkpoints, oldest first.", show_default=False)
@@ -40,7 +38,9 @@ def merge(
 
     opened = [open_checkpoint(path, note=output.message) for path in ckpt]
     plan = plan_merge(*opened, on_conflict=on_conflict, data=data)
-    _carry_out("merge", plan, out, force, no_sync, dry_run, json, no_truncate)
+    carry_out(
+        "merge", plan, out, force=force, no_sync=no_sync, dry_run=dry_run, json=json, every_row=no_truncate
+    )
 
 
 def average(
@@ -84,7 +84,9 @@ def average(
     from toolkit.change.average import plan_average
 
     plan = plan_average(*ckpt, weights=_numbers(weights), decay=decay, last=last, data=data)
-    _carry_out("average", plan, out, force, no_sync, dry_run, json, no_truncate)
+    carry_out(
+        "average", plan, out, force=force, no_sync=no_sync, dry_run=dry_run, json=json, every_row=no_truncate
+    )
 
 
 def _numbers(text: str | None) -> list[float] | None:
@@ -93,24 +95,3 @@ def _numbers(text: str | None) -> list[float] | None:
         return None if text is None else [float(number) for number in text.split(",")]
     except ValueError:
         raise UsageError(f"--weights {text}: expected numbers", hint="write --weights 1,2") from None
-
-
-def _carry_out(
-    command: str,
-    plan: "FilePlan",
-    out: str | None,
-    force: bool,
-    no_sync: bool,
-    dry_run: bool,
-    json: bool,
-    no_truncate: bool,
-) -> None:
-    """Write what a plan makes, unless it cannot be done or is only to be seen, and print it."""
-    destination = options.destination(out, dry_run=dry_run, force=force, sources=plan.sources)
-    if out:
-        plan.aim(out)
-    if destination and plan.ok:
-        with output.progress(plan.num_bytes) as progress:
-            plan.write(destination, force=force, sync=not no_sync, progress=progress)
-    output.plan(command, plan, destination if plan.ok else None, json=json, every_row=no_truncate)
-    plan.check()

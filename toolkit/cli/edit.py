@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from toolkit.cli import options, output
+from toolkit.cli.carrying import carry_out
 from toolkit.cli.completion import complete_checkpoint_variable
 from toolkit.errors import UsageError
 
@@ -114,19 +115,20 @@ def edit(
     if clip and not cast:
         raise UsageError("--clip: is for --cast", hint="leave it out, or say what to cast")
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
-        destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
         edited = begin(checkpoint)
         for name, value in _joined(typed):
             edited = _after(edited, name, value, clip=clip)
-        plan = edited.plan(data=data)
-        if out:
-            plan.aim(out)
-        if destination:
-            with output.progress(plan.num_bytes) as progress:
-                plan.write(destination, keep_meta=keep_meta, force=force, sync=not no_sync, progress=progress)
-        else:
-            plan.rehearse()
-        output.plan("edit", plan, destination, json=json, every_row=no_truncate)
+        carry_out(
+            "edit",
+            edited.plan(data=data),
+            out,
+            force=force,
+            no_sync=no_sync,
+            dry_run=dry_run,
+            json=json,
+            every_row=no_truncate,
+            keep_meta=keep_meta,
+        )
 
 
 def _joined(typed: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

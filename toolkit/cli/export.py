@@ -117,7 +117,7 @@ def export(
     patterns = gather(pattern, select_from)
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
         if to_tf1:
-            options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
+            options.destination(out, dry_run=dry_run, force=force, sources=[checkpoint])
         plan = plan_export(
             checkpoint,
             patterns,

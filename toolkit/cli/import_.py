@@ -67,7 +67,7 @@ def import_(
         raise UsageError("--object-graph-from and --to-tf2 exclude each other", hint="give one of them")
     with contextlib.ExitStack() as stack:
         checkpoint = stack.enter_context(open_checkpoint(source, note=output.message))
-        destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
+        destination = options.destination(out, dry_run=dry_run, force=force, sources=[checkpoint])
         objects = called = None
         if object_graph_from is not None:
             objects = stack.enter_context(open_checkpoint(object_graph_from, note=output.message))

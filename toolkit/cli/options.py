@@ -147,7 +147,6 @@ def destination(
     *,
     dry_run: bool,
     force: bool,
-    source: "Checkpoint | None" = None,
     sources: "Iterable[Checkpoint]" = (),
 ) -> str | None:
     """Return where to write, or `None` in a dry run. What cannot be written to is refused now.
@@ -155,9 +154,8 @@ def destination(
     Args:
         out: What was given.
         dry_run: Whether nothing will be written.
-        force: Whether a checkpoint there will be replaced, unless it is the source.
-        source: What is read.
-        sources: More of it.
+        force: Whether a checkpoint there will be replaced, unless it is a source.
+        sources: What is read.
 
     Raises:
         UsageError: There is something to write and no place for it, or it cannot be a prefix.
@@ -167,7 +165,7 @@ def destination(
         from toolkit.change.plan import refuse_source
         from toolkit.formats.bundle.publication import refuse_prefix
 
-        refuse_source(out, [*sources, *([source] if source else [])])
+        refuse_source(out, sources)
         refuse_prefix(out, force=force)
     if dry_run:
         return None

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli import options, output
+from toolkit.cli.carrying import carry_out
 from toolkit.cli.patterns import gather
 from toolkit.errors import UsageError
 
@@ -49,7 +50,6 @@ def reinit(
     if not patterns:
         raise UsageError("no PATTERN: which variables?", hint="name them; '**' means all")
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
-        destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
         plan = plan_reinit(
             checkpoint,
             patterns,
@@ -59,9 +59,13 @@ def reinit(
             keep_slots=keep_slots,
             data=data,
         )
-        if out:
-            plan.aim(out)
-        if destination:
-            with output.progress(plan.num_bytes) as progress:
-                plan.write(destination, force=force, sync=not no_sync, progress=progress)
-        output.plan("reinit", plan, destination, json=json, every_row=no_truncate)
+        carry_out(
+            "reinit",
+            plan,
+            out,
+            force=force,
+            no_sync=no_sync,
+            dry_run=dry_run,
+            json=json,
+            every_row=no_truncate,
+        )

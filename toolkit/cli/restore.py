@@ -62,7 +62,7 @@ def restore(
     drawn = graphs.seed_or_drawn(seed)
     with contextlib.ExitStack() as stack:
         checkpoint = stack.enter_context(open_checkpoint(ckpt, note=output.message))
-        destination = options.destination(out, dry_run=dry_run, force=force, source=checkpoint)
+        destination = options.destination(out, dry_run=dry_run, force=force, sources=[checkpoint])
         stack.enter_context(graphs.tensorflow())
         from toolkit.graph.model_function import build
         from toolkit.graph.plan import GraphPlan

@@ -120,12 +120,8 @@ class ObjectEditor:
         for attribute in self._attributes():
             attribute.full_name = full_names.get(attribute.checkpoint_key, attribute.full_name)
 
-    def full_name(self, key: str) -> str:
-        """Return the name that the variable of a value has in a graph; empty if none is known."""
-        return next((a.full_name for a in self._attributes() if a.checkpoint_key == key), "")
-
     def full_names(self) -> dict[str, str]:
-        """Return these names by key, of all values."""
+        """Return the name that the variable of each value has in a graph, by key; empty if none is known."""
         return {attribute.checkpoint_key: attribute.full_name for attribute in self._attributes()}
 
     def drop(self, keys: Iterable[str]) -> bool:
