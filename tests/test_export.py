@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.conftest import VALID, names_in, write_bundle
 from tests.strategies import BITS, PLAIN, plain_values
 from toolkit import MismatchError, PublishError, UsageError, dtypes, export, open_checkpoint, plan_export
-from toolkit.checkpoint import regroup
+from toolkit.chunks import regroup
 from toolkit.formats.blocks import block_shape, regions
 from toolkit.formats.hdf5 import types as hdf5_types
 from toolkit.names import from_path

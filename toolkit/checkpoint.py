@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from toolkit import names
+from toolkit.chunks import CHUNK_BYTES
 from toolkit.dtypes import DType
 from toolkit.errors import VariableNotFoundError
+from toolkit.metadata import Metadata
 from toolkit.roles import Role, assign
 
 if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
-
-CHUNK_BYTES = 4 << 20
-"""How much of a tensor is held at a time: enough for the disk, and it stays in the processor's cache."""
 
 
 class Place(NamedTuple):
@@ -299,6 +298,11 @@ class Checkpoint(Mapping[str, Variable]):
         """Return the names of the variables that an optimizer trains; `None` where that is not told."""
         return None
 
+    @property
+    def metadata(self) -> Metadata:
+        """What the files say of themselves; nothing where their format has no place for it."""
+        return Metadata()
+
     def roles(self) -> dict[str, Role]:
         """Return what each variable is for, in their order."""
         return assign(self.variables())
@@ -355,43 +359,3 @@ class Checkpoint(Mapping[str, Variable]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r}>"
-
-
-def whole_elements(max_bytes: int, variable: Variable) -> int:
-    """Return the bytes of as many elements of `variable` as fit into `max_bytes`, but of one at least."""
-    itemsize = variable.dtype.itemsize or 1
-    return max(max_bytes - max_bytes % itemsize, itemsize)
-
-
-def regroup(chunks: Iterable[np.ndarray[Any, Any]], sizes: Iterable[int]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the bytes of `chunks`, which are `uint8` arrays, as arrays of the given `sizes` in bytes.
-
-    What lies in one chunk is a view of it, and what straddles chunks a copy: take what you need
-    before asking for the next. The chunks are used up, so that what checks them has its say.
-
-    Raises:
-        ValueError: There are more or fewer bytes than `sizes` come to.
-    """
-    import numpy as np
-
-    source = iter(chunks)
-    left = np.zeros(0, np.uint8)
-    for size in sizes:
-        if not left.size and size:
-            left = next(source, left)
-        if left.size >= size:
-            part, left = left[:size], left[size:]
-        else:
-            part = np.empty(size, np.uint8)
-            filled = 0
-            while filled < size:
-                if not left.size:
-                    left = next(source, left)
-                    if not left.size:
-                        raise ValueError(f"expected {size} bytes more, got {filled}")
-                taken = min(size - filled, left.size)
-                part[filled : filled + taken] = left[:taken]
-                filled, left = filled + taken, left[taken:]
-        yield part
-    if left.size or any(chunk.size for chunk in source):
-        raise ValueError("more bytes than expected")

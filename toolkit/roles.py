@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from toolkit.dtypes import DType
 
-Kind = Literal["weight", "slot", "moving_average", "counter", "metadata"]
+Kind = Literal["weight", "slot", "moving_average", "counter", "metric", "metadata"]
 
 
 class Described(Protocol):
@@ -37,7 +37,8 @@ class Role(NamedTuple):
 
     Attributes:
         kind: `weight`; `slot` or `moving_average` of the variable `of`; `counter`, a scalar that
-            counts steps; `metadata`, which is not a value of the model at all.
+            counts steps; `metric`, what a metric sums up while training; `metadata`, which is not a value of
+            the model at all.
         of: The variable that a slot or moving average belongs to.
     """
 

@@ -12,17 +12,8 @@ from typing import Any
 import numpy as np
 
 from toolkit import casting, initializers
-from toolkit.checkpoint import (
-    CHUNK_BYTES,
-    Extent,
-    Place,
-    Slice,
-    TensorSource,
-    TensorSpec,
-    Variable,
-    regroup,
-    whole_elements,
-)
+from toolkit.checkpoint import Extent, Place, Slice, TensorSource, TensorSpec, Variable
+from toolkit.chunks import CHUNK_BYTES, regroup, whole_elements
 from toolkit.dtypes import DType
 from toolkit.formats.bundle import strings
 from toolkit.initializers import Spec
@@ -144,7 +135,7 @@ class _Filled(TensorSource):
                 self._spec, variable.shape, variable.dtype, seed=self._seed, name=self._name
             )
             flats = (block.view(np.uint8) for block in blocks)
-        step = whole_elements(max_bytes, variable)
+        step = whole_elements(max_bytes, variable.dtype.itemsize)
         for flat in flats:
             for start in range(0, flat.size, step):
                 yield flat[start : start + step]
@@ -164,7 +155,7 @@ class _Constant(TensorSource):
             flat = np.frombuffer(b"".join(strings.encode(list(self._values.reshape(-1)))), np.uint8)
         else:
             flat = np.ascontiguousarray(self._values).reshape(-1).view(np.uint8)
-        step = whole_elements(max_bytes, variable)
+        step = whole_elements(max_bytes, variable.dtype.itemsize)
         for start in range(0, flat.size, step):
             yield flat[start : start + step]
 
@@ -182,7 +173,7 @@ class _Mean(TensorSource):
         return flat.view(variable.dtype.numpy).reshape(variable.shape)
 
     def chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Iterator[Array]:
-        step = whole_elements(min(max_bytes, _MEAN_BYTES), variable)
+        step = whole_elements(min(max_bytes, _MEAN_BYTES), variable.dtype.itemsize)
         rounded = variable.dtype.numpy
         wide: Any = np.complex128 if variable.dtype.kind == "complex" else np.float64
         sizes = [min(step, variable.nbytes - start) for start in range(0, variable.nbytes, step)]

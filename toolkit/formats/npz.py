@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from toolkit import dtypes
-from toolkit.checkpoint import CHUNK_BYTES, Checkpoint, TensorSpec, Variable, regroup
+from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
+from toolkit.chunks import CHUNK_BYTES, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats import descriptions

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import checksum
-from toolkit.checkpoint import NOWHERE, Place, TensorSource, Variable, whole_elements
+from toolkit.checkpoint import NOWHERE, Place, TensorSource, Variable
+from toolkit.chunks import whole_elements
 from toolkit.errors import ChecksumError, FormatError
 from toolkit.formats.file import ReadFile
 from toolkit.formats.streamed import array_of_strings
@@ -127,7 +128,7 @@ class RawSource(TensorSource):
 
         token: RawPlace = variable.token
         token.file.check_extent(token.offset, variable.nbytes)
-        step = whole_elements(max_bytes, variable)
+        step = whole_elements(max_bytes, variable.dtype.itemsize)
         buffer = np.empty(min(step, variable.nbytes), np.uint8)
         check = _Check(token, variable)
         for start in range(0, variable.nbytes, step):

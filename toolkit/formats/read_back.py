@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import CHUNK_BYTES, Checkpoint, Variable
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.chunks import CHUNK_BYTES
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError
 from toolkit.formats.file import ReadFile

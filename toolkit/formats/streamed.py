@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from toolkit.checkpoint import CHUNK_BYTES, TensorSource, TensorSpec, Variable
+from toolkit.checkpoint import TensorSource, TensorSpec, Variable
+from toolkit.chunks import CHUNK_BYTES
 from toolkit.dtypes import DType
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from toolkit.roles import Kind, Role
 from toolkit.selection import listed, select
 
 Sort = Literal["name", "bytes", "order"]
-KINDS: tuple[Kind, ...] = ("weight", "slot", "moving_average", "counter", "metadata")
+KINDS: tuple[Kind, ...] = ("weight", "slot", "moving_average", "counter", "metric", "metadata")
 
 
 class Totals(NamedTuple):

@@ -20,6 +20,7 @@ _TITLES = {
     "slot": "slots",
     "moving_average": "moving averages",
     "counter": "counters",
+    "metric": "metrics",
     "metadata": "metadata",
 }
 _MAX_SCOPES = 12

@@ -12,7 +12,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from toolkit.checkpoint import Slice, Variable, regroup
+from toolkit.checkpoint import Slice, Variable
+from toolkit.chunks import regroup
 from toolkit.formats.blocks import Region, block_shape, extent, regions
 from toolkit.formats.streamed import StreamedSource
 

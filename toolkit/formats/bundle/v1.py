@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import dtypes
-from toolkit.checkpoint import Checkpoint, Slice, TensorSource, TensorSpec, Variable, whole_elements
+from toolkit.checkpoint import Checkpoint, Slice, TensorSource, TensorSpec, Variable
+from toolkit.chunks import whole_elements
 from toolkit.dtypes import DType
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.bundle import spans
@@ -170,7 +171,7 @@ class _V1Values(StreamedSource):
         from toolkit.formats.bundle import tensor_proto
 
         entry, path = self._entry(variable)
-        step = whole_elements(max_bytes, variable)
+        step = whole_elements(max_bytes, variable.dtype.itemsize)
         total = 0
         try:
             for values in tensor_proto.values(entry, variable.dtype):

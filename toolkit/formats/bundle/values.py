@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import Extent, Place, TensorSource, Variable, whole_elements
+from toolkit.checkpoint import Extent, Place, TensorSource, Variable
+from toolkit.chunks import whole_elements
 from toolkit.errors import ChecksumError, FormatError, UnsupportedError
 from toolkit.formats.bundle.data_files import DataFiles
 from toolkit.formats.bundle.messages import decode_entry
@@ -85,7 +86,7 @@ class BundleValues(TensorSource):
             return
         place = self._place(variable)
         file = self._data.open(variable, place)
-        step = whole_elements(max_bytes, variable)
+        step = whole_elements(max_bytes, variable.dtype.itemsize)
         buffer = np.empty(min(step, variable.nbytes), np.uint8)
         try:
             check = checksum.Running()

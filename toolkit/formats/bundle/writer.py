@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from toolkit import checksum, dtypes
-from toolkit.checkpoint import CHUNK_BYTES, Extent, Variable, regroup
+from toolkit.checkpoint import Extent, Variable
+from toolkit.chunks import CHUNK_BYTES, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError
 from toolkit.formats.bundle import naming, strings, transfer

@@ -21,7 +21,8 @@ import h5py
 import numpy as np
 
 from toolkit import checksum, names
-from toolkit.checkpoint import Variable, regroup
+from toolkit.checkpoint import Variable
+from toolkit.chunks import regroup
 from toolkit.errors import UsageError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.bundle import strings
