@@ -86,7 +86,7 @@ class TestWithObjects:
         ran = ckpt("import", tmp_path / "x.npz", "--object-graph-from", object_based, "-o", tmp_path / "out")
         assert ran.code == 1
         assert "no dense/kernel in what is imported" in ran.out
-        assert "--rename dense/kernels=dense/kernel takes that" in ran.out
+        assert "--rename dense/kernels=dense/kernel finds it" in ran.out
         assert "float32 in what is imported, int64 in the model" in ran.out
         assert names_in(tmp_path) == before
 

@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit import UsageError, VariableNotFoundError
-from toolkit.renaming import parse, read_rules, rename
+from toolkit.renaming import OldNew, add_scope, parse, read_rules, rename, strip_scope
 from toolkit.roles import Role
 
 ROLES = {
@@ -48,6 +48,63 @@ def test_regular_expressions_rename_with_groups():
     assert renamed("re:(?=w)w$=v")["training/net/w/Adam_1"] == "training/net/v/Adam_1"
 
 
+def test_a_regular_expression_replaces_once():
+    assert renamed(r"re:(.*)=enc/\1")["net/b"] == "enc/net/b"
+    assert renamed("re:[a-z]=X")["net/b"] == "Xet/b"
+
+
+def test_slots_follow_the_variable_that_a_regular_expression_finds():
+    names = renamed(r"re:(.*)=enc/\1")
+    assert names["training/net/w/Adam_1"] == "training/enc/net/w/Adam_1"
+    assert renamed(r"re:^(.*)$=\1_1")["net/w/Adam"] == "net/w_1/Adam"
+
+
+def test_an_expression_that_matches_nothing_but_between_characters_is_refused():
+    with pytest.raises(UsageError, match="matches no character of any name"):
+        renamed("re:^=enc/")
+    names = rename({"": Role("weight")}, read_rules("re:^$=first"), where="here")
+    assert names == {"": "first"}
+
+
+@pytest.mark.parametrize("rule", ["net/w=a//w", "re:^net/(w)$=a/", "re:w$=x/", "re:^net=/net"])
+def test_a_name_with_an_empty_segment_is_refused(rule):
+    with pytest.raises(UsageError, match="which has an empty segment"):
+        renamed(rule)
+
+
+def test_an_empty_segment_that_was_there_may_stay():
+    roles = {"a//w": Role("weight"), "b/": Role("weight")}
+    names = rename(roles, read_rules(["re:^a=c", "re:^b=d"]), where="here")
+    assert names == {"a//w": "c//w", "b/": "d/"}
+
+
+def test_a_scope_is_added_to_all_and_taken_off_again():
+    added = rename(ROLES, [add_scope("enc")], where="here")
+    assert added["net/b"] == "enc/net/b"
+    assert added["training/net/w/Adam_1"] == "training/enc/net/w/Adam_1"
+    roles = {added[name]: Role(role.kind, added.get(role.of)) for name, role in ROLES.items()}
+    stripped = rename(roles, [strip_scope("enc/")], where="here")
+    assert {name: stripped[new] for name, new in added.items()} == {name: name for name in ROLES}
+
+
+def test_a_scope_with_a_backslash_is_added_as_it_is():
+    assert rename({"w": Role("weight")}, [add_scope(r"a\1")], where="here") == {"w": r"a\1/w"}
+
+
+def test_a_scope_under_which_nothing_lies_is_named():
+    with pytest.raises(VariableNotFoundError, match="no variable matches 'nett'"):
+        rename(ROLES, [strip_scope("nett")], where="here")
+    with pytest.raises(UsageError, match=r"--strip-scope net: .* would both be called"):
+        rename({"net/w": Role("weight"), "w": Role("weight")}, [strip_scope("net")], where="here")
+
+
+@pytest.mark.parametrize("scope", ["", "/", 3, None])
+def test_reject_what_is_no_scope(scope):
+    for make in (add_scope, strip_scope):
+        with pytest.raises(UsageError, match="expected a scope"):
+            make(scope)
+
+
 def test_rules_apply_in_order_to_the_names_as_they_are_then():
     assert renamed("net=a", "a/w=a/v")["training/net/w/Adam_1"] == "training/a/v/Adam_1"
     assert renamed("net/w=x", "net2/w=net/w", "x=net2/w")["net/w"] == "net2/w"
@@ -55,7 +112,7 @@ def test_rules_apply_in_order_to_the_names_as_they_are_then():
 
 def test_keys_of_object_based_checkpoints_take_their_slots_along():
     key, slot = (f"{k}/.ATTRIBUTES/VARIABLE_VALUE" for k in ("a/w", "a/w/.OPTIMIZER_SLOT/o/m"))
-    names = rename({key: Role("weight"), slot: Role("slot", key)}, [("a", "b")], where="here")
+    names = rename({key: Role("weight"), slot: Role("slot", key)}, [OldNew("a", "b")], where="here")
     assert names[slot] == "b/w/.OPTIMIZER_SLOT/o/m/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -80,4 +137,4 @@ def test_reject_regular_expressions(rule):
     with pytest.raises(UsageError):
         renamed(rule)
     with pytest.raises(UsageError, match="leaves nothing of the name"):
-        rename(ROLES, [("re:.*", "")], where="here")
+        rename(ROLES, [OldNew("re:.*", "")], where="here")

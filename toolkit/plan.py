@@ -17,6 +17,7 @@ from toolkit import names
 from toolkit.dtypes import as_dtype
 from toolkit.errors import PlanError, UsageError, VariableNotFoundError
 from toolkit.names import printable
+from toolkit.renaming import as_options
 
 _MAX_HINTS = 3
 
@@ -49,6 +50,25 @@ class FileState(NamedTuple):
     path: str
     nbytes: int
     mtime_ns: int
+
+
+class Advice(NamedTuple):
+    """What matching a model with a checkpoint has shown.
+
+    Attributes:
+        renames: `OLD=NEW` rules that find what is missing, in the order in which they are typed together.
+        finds: What they find, in words: `83 of 85 missing variables`.
+        remark: What the last line of the plan says besides, if anything.
+    """
+
+    renames: tuple[str, ...] = ()
+    finds: str = ""
+    remark: str = ""
+
+    @property
+    def hint(self) -> str | None:
+        """What to type, for a person; `None` if no rename helps."""
+        return f"{as_options(self.renames)} finds {self.finds}" if self.renames else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +155,7 @@ class Plan:
         together: The copies that are initialized from one draw with what they copy; others take the
             value that it has by then.
         notes: What else is good to know of it, in sentences.
+        advice: Renames that find what is missing, and what the summary says besides.
     """
 
     def __init__(
@@ -147,6 +168,7 @@ class Plan:
         files: Iterable[FileState] = (),
         together: Iterable[str] = (),
         notes: Iterable[str] = (),
+        advice: Advice | None = None,
     ) -> None:
         self.verdicts = tuple(verdicts)
         self.origin = origin
@@ -155,6 +177,7 @@ class Plan:
         self.files = tuple(files)
         self.together = frozenset(together)
         self.notes = tuple(notes)
+        self.advice = advice or Advice()
         self._by_name = {verdict.name: verdict for verdict in self.verdicts}
 
     @property
@@ -203,7 +226,8 @@ class Plan:
         if left_over := self._left_over():
             parts.append(f"{len(left_over)} unused in the checkpoint")
         seed = "" if self.seed is None else f"; seed {self.seed}"
-        return (", ".join(parts) or "no variables") + seed
+        remark = f"; {self.advice.remark}" if self.advice.remark else ""
+        return (", ".join(parts) or "no variables") + seed + remark
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return action, variable, dtype with shape, source and reason of each, safe to print."""
@@ -254,6 +278,8 @@ class Plan:
             document["files"] = [state._asdict() for state in self.files]
         if self.notes:
             document["notes"] = list(self.notes)
+        if self.advice.renames:
+            document["suggested_renames"] = list(self.advice.renames)
         if self.together:
             document["together"] = sorted(self.together)
         return document
@@ -281,6 +307,7 @@ class Plan:
                 files=[FileState(**state) for state in document.get("files", ())],
                 together=document.get("together", ()),
                 notes=document.get("notes", ()),
+                advice=Advice(tuple(document.get("suggested_renames", ()))),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, UsageError):
@@ -300,7 +327,10 @@ class Plan:
         problems = self.problems
         named = "; ".join(f"{verdict.name}: {verdict.problem}" for verdict in problems[:3])
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        hints = list(dict.fromkeys(verdict.hint for verdict in problems if verdict.hint))
+        told = [verdict.hint for verdict in problems if verdict.hint]
+        if together := self.advice.hint:  # renames are typed together, which says what each finds alone
+            told = [together, *(hint for hint in told if not hint.startswith("--rename"))]
+        hints = list(dict.fromkeys(told))
         raise PlanError(
             f"{len(problems)} of {len(self.verdicts)} variables cannot be given a value: {named}{more}",
             plan=self,

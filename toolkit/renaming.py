@@ -1,14 +1,17 @@
 r"""`OLD=NEW`: what variables are called elsewhere.
 
 OLD and NEW are names, or scopes (everything under OLD moves under NEW), or `re:…` with `\1` in NEW for
-what its groups matched. Slots and moving averages follow their variable: with `net=backbone`, the slot
-`training/net/w/Adam` becomes `training/backbone/w/Adam`.
+what its groups matched. Of a name, the first match is replaced; a match without a character is none. Slots
+and moving averages follow their variable: with `net=backbone`, the slot `training/net/w/Adam` becomes
+`training/backbone/w/Adam`.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role, owners_first
@@ -16,11 +19,54 @@ from toolkit.selection import Pattern, compile_regex, not_found
 
 Renames = Mapping[str, str] | str | Iterable[str] | Callable[[str], str]
 """What functions take: `{OLD: NEW}`, `OLD=NEW` or several, or a function from old names to new ones."""
-Rule = tuple[str, str] | Callable[[str], str]
+
+
+class OldNew(NamedTuple):
+    """A rename that was written down.
+
+    Attributes:
+        old: A name, a scope, or `re:` with a regular expression.
+        new: What takes its place.
+        written: How the user wrote it, for messages; by default `OLD=NEW`.
+        sought: What messages call `old`.
+    """
+
+    old: str
+    new: str
+    written: str = ""
+    sought: str = ""
+
+    def __str__(self) -> str:
+        return self.written or f"{self.old}={self.new}"
+
+    @property
+    def is_regex(self) -> bool:
+        """Whether `old` is a regular expression."""
+        return self.old.startswith("re:")
+
+    def substituted(self, regex: re.Pattern[str], name: str) -> str | None:
+        r"""Return `name` with the first match of `regex` replaced; `None` if nothing matches.
+
+        A match without a character counts in an empty name alone: `(.*)` matches a name, and then the nothing
+        at its end.
+
+        Raises:
+            UsageError: `new` refers to a group that `regex` does not have.
+        """
+        match = next((match for match in regex.finditer(name) if match.group() or not name), None)
+        if match is None:
+            return None
+        try:
+            return name[: match.start()] + match.expand(self.new) + name[match.end() :]
+        except (re.error, IndexError) as error:
+            raise UsageError(f"{self}: {error}") from error
+
+
+Rule = OldNew | Callable[[str], str]
 
 
 def read_rules(renames: Renames) -> list[Rule]:
-    """Return pairs of OLD and NEW, in order, or the function.
+    """Return the renames in order, or the function.
 
     Raises:
         UsageError: One cannot be read.
@@ -37,14 +83,14 @@ def read_rules(renames: Renames) -> list[Rule]:
                 raise UsageError(
                     f"{old}={new}: leaves nothing of the name {old}", hint="a variable needs a name"
                 )
-        return list(renames.items())
+        return [OldNew(old, new) for old, new in renames.items()]
     if not isinstance(renames, Iterable):
         raise UsageError(f"rename: expected OLD=NEW, got {renames!r}")
     return [parse(rule) for rule in renames]
 
 
-def parse(rule: str) -> tuple[str, str]:
-    """Return OLD and NEW of `OLD=NEW`. A regular expression may hold `=`, what follows the last is NEW.
+def parse(rule: str) -> OldNew:
+    """Return the rename that is written `OLD=NEW`; in `re:…=NEW`, NEW follows the last `=`.
 
     Raises:
         UsageError: There is no `=`, or one side is empty.
@@ -52,7 +98,7 @@ def parse(rule: str) -> tuple[str, str]:
     old, found, new = rule.rpartition("=") if rule.startswith("re:") else rule.partition("=")
     if not found or not old.removeprefix("re:").strip("/") or not new.strip("/"):
         raise UsageError(f"{rule!r}: not a rename", hint="write OLD=NEW: --rename net=backbone")
-    return old, new
+    return OldNew(old, new)
 
 
 def rename(roles: Mapping[str, Role], rules: Iterable[Rule], *, where: str) -> dict[str, str]:
@@ -60,7 +106,7 @@ def rename(roles: Mapping[str, Role], rules: Iterable[Rule], *, where: str) -> d
 
     Args:
         roles: The variables there are.
-        rules: Pairs OLD, NEW, or functions, applied in order, each to the names as they are then.
+        rules: Renames or functions, applied in order, each to the names as they are then.
         where: What is renamed, for messages.
 
     Raises:
@@ -70,15 +116,15 @@ def rename(roles: Mapping[str, Role], rules: Iterable[Rule], *, where: str) -> d
     current = {name: name for name in roles}
     for rule in rules:
         now = {current[name]: role for name, role in roles.items()}
-        if isinstance(rule, tuple):
-            shown = "=".join(rule)
-            renamed = _apply(*rule, now, where)
-        else:
-            shown = getattr(rule, "__name__", "rename")
-            renamed = _called(rule, now)
+        by_regex = isinstance(rule, OldNew) and rule.is_regex
+        shown = str(rule) if isinstance(rule, OldNew) else getattr(rule, "__name__", "rename")
+        renamed = _apply(rule, now, where) if isinstance(rule, OldNew) else _called(rule, now)
         moved: dict[str, str] = {}
         for name in owners_first(roles):
-            moved[name] = renamed.get(current[name]) or _follow(name, roles[name].of, current, moved)
+            given = renamed.get(current[name])
+            followed = _follow(name, roles[name].of, current, moved)
+            # a regular expression that also finds the slot of a variable means the variable
+            moved[name] = followed if given is None or (by_regex and followed != current[name]) else given
         moved = {name: moved[name] for name in roles}
         taken: dict[str, str] = {}
         for name, target in moved.items():
@@ -130,34 +176,78 @@ def rename_by_either(
     return {name: name if new == called[name] else new for name, new in renamed.items()}
 
 
-def _apply(old: str, new: str, roles: Mapping[str, Role], where: str) -> dict[str, str]:
+def _apply(rule: OldNew, roles: Mapping[str, Role], where: str) -> dict[str, str]:
     """Return the new names of the variables that OLD itself means."""
     renamed = {}
-    if old.startswith("re:"):
-        regex = compile_regex(old.removeprefix("re:"))
+    if rule.is_regex:
+        regex = compile_regex(rule.old.removeprefix("re:"))
         for name in roles:
-            try:
-                target = regex.sub(new, name)
-            except (re.error, IndexError) as error:
-                raise UsageError(f"{old}={new}: {error}") from error
-            if regex.search(name):
+            if (target := rule.substituted(regex, name)) is not None:
                 renamed[name] = target
     else:
-        scope, target_scope = old.rstrip("/"), new.rstrip("/")
-        pattern = Pattern(old, {old})
+        scope, target_scope = rule.old.rstrip("/"), rule.new.rstrip("/")
+        pattern = Pattern(rule.old, {rule.old})
         renamed = {
             name: target_scope + name[len(scope) :]
             for name, role in roles.items()
             if pattern.matches(name, role)
         }
     if not renamed:
-        raise not_found(old, roles, where=where)
-    for name, target in renamed.items():
-        if not target:
+        if rule.is_regex and any(regex.search(name) for name in roles):
             raise UsageError(
-                f"{old}={new}: leaves nothing of the name {name}", hint="a variable needs a name"
+                f"{rule}: matches no character of any name", hint="--rename 're:^(.*)$=net/\\1' adds a scope"
             )
+        raise not_found(rule.sought or rule.old, roles, where=where)
+    for name, target in renamed.items():
+        _refuse_odd(str(rule), name, target)
     return renamed
+
+
+def as_options(rules: Iterable[str]) -> str:
+    """Return renames as they are typed in a shell: `--rename a=b --rename 're:^(.*):0$=c'`."""
+    return " ".join(f"--rename {shlex.quote(rule)}" for rule in rules)
+
+
+def add_scope(scope: str) -> OldNew:
+    """Return the rename that puts every variable under `scope`.
+
+    Raises:
+        UsageError: `scope` is no scope.
+    """
+    scope = _scope("add-scope", scope)
+    escaped = scope.replace("\\", r"\\")
+    return OldNew(r"re:(?s)\A(.+)\Z", rf"{escaped}/\1", f"--add-scope {scope}")
+
+
+def strip_scope(scope: str) -> OldNew:
+    """Return the rename that takes `scope` off every name under it.
+
+    Raises:
+        UsageError: `scope` is no scope.
+    """
+    scope = _scope("strip-scope", scope)
+    return OldNew(rf"re:(?s)\A{re.escape(scope)}/(.+)\Z", r"\1", f"--strip-scope {scope}", scope)
+
+
+def _scope(option: str, scope: object) -> str:
+    if not isinstance(scope, str) or not scope.strip("/"):
+        raise UsageError(f"{option} {scope!r}: expected a scope", hint=f"--{option} net")
+    return scope.strip("/")
+
+
+def _refuse_odd(shown: str, name: str, target: str) -> None:
+    """Raise if a rename makes a name that nobody means.
+
+    Raises:
+        UsageError: `target` is empty, or has more empty segments than `name`.
+    """
+    if not target:
+        raise UsageError(f"{shown}: leaves nothing of the name {name}", hint="a variable needs a name")
+    if target.split("/").count("") > name.split("/").count(""):
+        raise UsageError(
+            f"{shown}: makes {target!r} of {name!r}, which has an empty segment",
+            hint="a scope is written without its last /: --rename net=backbone",
+        )
 
 
 def _called(function: Callable[[str], str], names: Iterable[str]) -> dict[str, str]:
@@ -168,6 +258,7 @@ def _called(function: Callable[[str], str], names: Iterable[str]) -> dict[str, s
         if not isinstance(new, str) or not new:
             raise UsageError(f"rename: expected a name for {name}, got {new!r}")
         if new != name:
+            _refuse_odd("rename", name, new)
             renamed[name] = new
     return renamed
 

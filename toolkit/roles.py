@@ -150,6 +150,24 @@ def kept_by_optimizer(name: str, variable: Described, owner: str | None) -> Role
     return Role("slot", owner) if variable.shape or owner else _COUNTER
 
 
+def slot_name(name: str, owner: str) -> str | None:
+    """Return what an optimizer calls the slot `name` of `owner`: `Adam_1`, `momentum`; `None` if it is none.
+
+    Slots are called `[SCOPE/]OWNER/SLOT`, or by an object's key; Keras's `adam/SLOT/OWNER`, or
+    `adam/OWNER_SLOT` with `_` for `/`.
+    """
+    key = owner.removesuffix(ATTRIBUTE) + OBJECT_SLOT
+    if name.startswith(key):
+        return name.removesuffix(ATTRIBUTE).rpartition("/")[2]
+    head, _, slot = name.rpartition("/")
+    if head == owner or head.endswith(f"/{owner}"):
+        return slot
+    if name.endswith(f"/{owner}"):
+        return name.removesuffix(f"/{owner}").rpartition("/")[2]
+    flat = owner.replace("/", "_") + "_"
+    return slot.removeprefix(flat) if slot.startswith(flat) else None
+
+
 def followers(roles: Mapping[str, Role]) -> dict[str, list[str]]:
     """Return, for each variable that has any, the slots and moving averages that belong to it."""
     found: dict[str, list[str]] = {}

@@ -82,6 +82,20 @@ def test_a_renamed_object_restores_under_its_new_name(saved, tmp_path, rename):
     sound(tmp_path / "out")
 
 
+def test_a_scope_around_all_is_an_object_that_has_them(saved, tmp_path):
+    prefix, before, optimizer_before = saved
+    added = edit(prefix).add_scope("run")
+    added.write(tmp_path / "out")
+    made, optimizer = fresh()
+    inner = tf.train.Checkpoint(net=made, optimizer=optimizer)
+    tf.train.Checkpoint(run=inner).read(str(tmp_path / "out")).assert_existing_objects_matched()
+    assert values(*made.weights, *optimizer.variables) == values(*before.weights, *optimizer_before.variables)
+    added.strip_scope("run").write(tmp_path / "back")
+    made, optimizer = fresh()
+    tf.train.Checkpoint(net=made, optimizer=optimizer).read(str(tmp_path / "back")).assert_consumed()
+    assert values(*made.weights, *optimizer.variables) == values(*before.weights, *optimizer_before.variables)
+
+
 @pytest.mark.parametrize("rename", ["optimizer=adam", "re:^optimizer/=adam/"])
 def test_a_renamed_optimizer_keeps_its_slots(saved, tmp_path, rename):
     prefix, before, optimizer_before = saved

@@ -153,7 +153,7 @@ def test_a_name_that_fits_is_proposed_as_a_rename(tmp_path, graph):
     with open_checkpoint(prefix) as checkpoint:
         plan = plan_restore(checkpoint)
         hint = plan["layer/weight"].hint
-        assert hint == "--rename layer/weights=layer/weight takes that, --on-missing init starts it afresh"
+        assert hint == "--rename layer/weights=layer/weight finds it, --on-missing init starts it afresh"
         assert plan_restore(checkpoint, rename=[hint.split()[1]]).ok
         assert "--rename layer/weights=layer/weight" in str(plan)
 

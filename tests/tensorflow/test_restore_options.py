@@ -195,7 +195,7 @@ class TestOtherNames:
             v1.get_variable("head/bias", stored["head/bias"].shape)
         plan = plan_restore(tmp_path / "m", on_missing="init")
         assert plan.ok
-        assert plan["outer/head/bias"].hint == "--rename head=outer/head takes head/bias"
+        assert plan["outer/head/bias"].hint == "--rename head=outer/head finds it"
         assert "takes head/bias" in str(plan)
 
     def test_object_based_checkpoints_go_by_full_names(self, tmp_path, session):

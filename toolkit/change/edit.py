@@ -49,6 +49,27 @@ class Edit:
         rules = renaming.read_rules({old: new} if isinstance(old, str) and new is not None else old)
         return self._after(*((lambda draft, rule=rule: operations.rename(draft, rule)) for rule in rules))
 
+    def add_scope(self, scope: str) -> Edit:
+        """Put every variable under a scope: `dense/kernel` becomes `SCOPE/dense/kernel`.
+
+        Slots follow their variables: `training/dense/kernel/Adam` becomes `training/SCOPE/dense/kernel/Adam`.
+        In an object-based checkpoint the objects move, all but the counter of saves.
+
+        Raises:
+            UsageError: `scope` is empty.
+        """
+        return self._after(lambda draft: operations.add_scope(draft, scope))
+
+    def strip_scope(self, scope: str) -> Edit:
+        """Take a scope off the names of all variables under it; the others keep their names.
+
+        Raises:
+            VariableNotFoundError: Nothing lies under `scope`.
+            UsageError: `scope` is empty, or two variables would have one name.
+        """
+        rule = renaming.strip_scope(scope)
+        return self._after(lambda draft: operations.rename(draft, rule))
+
     def drop(self, *patterns: str) -> Edit:
         """Leave variables out, slots and moving averages with them.
 

@@ -104,8 +104,8 @@ def _with_objects(
         for key, v in wanted.items()
     }
     rules = Rules(rename=rename, offers=False)
-    fates = Matching(source, targets, rules, called=called, where="what is imported").fates()
-    made = copied(fates, targets, source.variables())
+    matching = Matching(source, targets, rules, called=called, where="what is imported")
+    made = copied(matching.fates(), targets, source.variables())
     verdicts = []
     for key, meant in objects.variables().items():
         if key in targets:
@@ -114,4 +114,5 @@ def _with_objects(
             made.results[key] = meant
             place = f"{objects.path}::{key}"
             verdicts.append(Verdict(key, "copy", place, "of the objects", meant.dtype.name, meant.shape))
-    return FilePlan(verdicts, made.results, [source, objects], unused=made.unused)
+    sources = [source, objects]
+    return FilePlan(verdicts, made.results, sources, unused=made.unused, advice=matching.advice())

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import Literal
 
 from toolkit import casting, names
+from toolkit.change import advice
 from toolkit.change.offered import Offered
 from toolkit.change.rules import Fate, Rules, Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
-from toolkit.plan import Action
+from toolkit.plan import Action, Advice
 from toolkit.roles import Role, assign, owners_first
 from toolkit.selection import matching, select
 
@@ -57,20 +58,36 @@ class Matching:
         selected = select(self._roles, rules.patterns, rules.exclude, where="the model", follow=True)
         self._selected = set(selected)
         self._renewed = matching(self._roles, rules.reinit, where="the model")
-        self._offered = Offered(checkpoint, targets, self._roles, rename=rules.rename, called=called)
+        self._offered = Offered(
+            checkpoint, targets, self._roles, rename=rules.rename, called=called, any_dtype=rules.cast
+        )
         self._fates: dict[str, Fate] = {}
         self._check_copies()
         wanted = self._selected - self._renewed - rules.copy.keys()
         missing = [
             n for n in targets if n in wanted and not targets[n].is_local and not self._offered.for_target(n)
         ]
-        self._proposed = self._offered.proposals(missing)
+        self._num_missing = sum(self._roles[name].of is None for name in missing)
+        self._proposals = self._offered.proposals(missing)
+        self._proposed = {name: p for p in self._proposals for name in (*p.found, *p.unlike)}
 
     def fates(self) -> dict[str, Fate]:
         """Return what becomes of each variable, in the order of the model."""
         for name in owners_first(self._roles):
             self.fate(name)
         return {name: self._fates[name] for name in self._targets}
+
+    def advice(self) -> Advice:
+        """Return the renames that find what is missing, and what the last line of the plan says besides."""
+        return advice.advice(self._proposals, self._num_missing, self.fates(), self._weights())
+
+    def notes(self) -> list[str]:
+        """Return, in sentences, what else is good to know of the plan."""
+        return advice.notes(self.advice(), self.fates(), self._roles)
+
+    def _weights(self) -> list[str]:
+        """Return the weights among the model's variables."""
+        return [n for n, r in self._roles.items() if r.kind == "weight" and not self._targets[n].is_local]
 
     def fate(self, name: str) -> Fate:
         """Return what becomes of the variable `name`."""
@@ -94,6 +111,9 @@ class Matching:
                 again = owner.action != "keep"
                 return self._fresh(name, f"{_noun(role)} of {role.of}, which starts afresh", again=again)
         found = self._offered.for_target(name)
+        if found is None and role.of is not None and role.of in self._targets:
+            owner = self.fate(role.of)
+            found = None if owner.stored is None else self._offered.slot_for(name, owner.stored)
         if found is None and self._targets[name].is_local:
             return self._fresh(name, "local: no checkpoint has it")
         if found is None:
@@ -142,14 +162,17 @@ class Matching:
         asked = self._offered.asked(name)
         problem = f"not in {self._where}" if asked == name else f"no {asked} in {self._where}"
         proposal = self._proposed.get(name)
+        proposed = None
+        if proposal is not None:
+            other = "" if name in proposal.found else ", with another dtype or shape"
+            proposed = f"{proposal.hint} finds it{other}"
         if self._rules.on_missing == "init":
-            fate = self._fresh(name, problem)
-            return replace(fate, hint=f"{proposal.hint} takes {proposal.found[asked]}") if proposal else fate
+            return replace(self._fresh(name, problem), hint=proposed)
         owner = self._roles[name].of
         if owner is not None and owner in self._targets and self.fate(owner).problem is not None:
             # a rename of the variable brings its slots along
             return Fate("restore", problem, problem=f"{problem}, as {owner}")
-        hints = [f"{proposal.hint} finds it" if proposal else self._offered.near(name)]
+        hints = [proposed or self._offered.near(name)]
         if self._rules.offers:
             hints.append("--on-missing init starts it afresh")
         return Fate("restore", problem, problem=problem, hint=", ".join(filter(None, hints)) or None)

@@ -1,16 +1,17 @@
-"""What a checkpoint offers to a model: its variables by all their names, and what is near a missing one."""
+"""What a checkpoint offers to a model: its variables by all their names, and what finds a missing one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from toolkit import names, renaming
-from toolkit.change.proposals import Proposal, propose
+from toolkit.change.proposals import Proposal, Trial, Wanted, propose
 from toolkit.change.rules import Target
 from toolkit.checkpoint import Checkpoint, Variable
-from toolkit.renaming import Renames
-from toolkit.roles import ATTRIBUTE, Role
+from toolkit.errors import CheckpointError
+from toolkit.renaming import Renames, Rule
+from toolkit.roles import ATTRIBUTE, Role, followers, slot_name
 
 _MAX_SUGGESTED = 20
 """For how many missing variables near names are looked for, which is slow over many."""
@@ -38,6 +39,7 @@ class Offered:
         rename: The checkpoint's names in the model's words.
         called: For some of the checkpoint's variables, the model's names that they are meant for. They
             come before what the checkpoint calls them.
+        any_dtype: Whether a variable of another dtype will do.
 
     Raises:
         VariableNotFoundError: An OLD matches nothing.
@@ -52,87 +54,144 @@ class Offered:
         *,
         rename: Renames = (),
         called: Mapping[str, str] | None = None,
+        any_dtype: bool = False,
     ) -> None:
         self.roles = dict(checkpoint.roles())
-        variables = checkpoint.variables()
+        self._path = checkpoint.path
+        self._variables = checkpoint.variables()
+        self._paths = checkpoint.paths()
         self.averages = {
-            role.of: variables[name] for name, role in self.roles.items() if role.kind == "moving_average"
+            role.of: self._variables[name]
+            for name, role in self.roles.items()
+            if role.kind == "moving_average"
         }
+        self._slots = followers(self.roles)
         self._targets = targets
         self._target_roles = target_roles
-        rules = renaming.read_rules(rename)
-        renamed = renaming.rename_by_either(self.roles, checkpoint.paths(), rules, where=checkpoint.path)
-        self._found = _by_all_names(checkpoint, renamed, called or {})
+        self._called = called or {}
+        self._any_dtype = any_dtype
+        self._rules = renaming.read_rules(rename)
+        self._found = self._by_all_names(self._renamed())
         taken = {found.variable.name for found in map(self.for_target, targets) if found is not None}
         self._free = {n: f.variable for n, f in self._found.items() if f.variable.name not in taken}
         self._num_suggested = 0
 
     def for_target(self, name: str) -> Found | None:
         """Return what the checkpoint has for the model's variable `name`, and why that."""
-        for each in (name, *self._targets[name].aliases):
-            if found := self._found.get(each):
-                is_alias = each != name and found.reason == _SAME
-                return Found(found.variable, f"called {each}") if is_alias else found
-        return None
+        return self._for_target(name, self._found)
 
-    def proposals(self, missing: Iterable[str]) -> dict[str, Proposal]:
-        """Return the renames that find several of the model's `missing` variables, by these.
+    def slot_for(self, name: str, owner: Variable) -> Found | None:
+        """Return the checkpoint's slot of `owner` for the model's slot `name`; `None` if none is its like.
+
+        An optimizer may have been made in another scope: `training/w/Adam` is what the model calls `w/Adam`.
+        """
+        of = self._target_roles[name].of
+        wanted = None if of is None else slot_name(name, of)
+        if wanted is None:
+            return None
+        found = []
+        for slot in self._slots.get(owner.name, ()):
+            ways = [
+                (slot, owner.name),
+                (self._paths.get(slot, slot), self._paths.get(owner.name, owner.name)),
+            ]
+            if wanted in {slot_name(*way) for way in ways}:
+                found.append(slot)
+        if len(found) != 1 or self.roles[found[0]].kind != self._target_roles[name].kind:
+            return None
+        return Found(self._variables[found[0]], f"slot {wanted} of {self._paths.get(owner.name, owner.name)}")
+
+    def proposals(self, missing: Iterable[str]) -> list[Proposal]:
+        """Return the renames that find the model's `missing` variables, in the order to be typed.
 
         Slots follow their variables, and need none.
         """
         called = {self.asked(name): name for name in missing if self._target_roles[name].of is None}
-        if not called:
-            return {}
-        free = {name: v for name, v in self._free.items() if self.roles[v.name].of is None}
-        found: dict[str, Proposal] = {}
-        for proposal in propose({new: self._targets[name] for new, name in called.items()}, free):
-            if len(proposal.found) > 1 or proposal.reason:
-                found.update({called[new]: proposal for new in proposal.found})
-        return found
+        wanted = {
+            asked: self._wanted(self._targets[name], self._target_roles[name])
+            for asked, name in called.items()
+        }
+        if not wanted:
+            return []
+        proposals = propose(wanted, self._try)
+        return [
+            proposal._replace(
+                found={called[asked]: key for asked, key in proposal.found.items()},
+                unlike={called[asked]: key for asked, key in proposal.unlike.items()},
+            )
+            for proposal in proposals
+        ]
 
     def near(self, name: str) -> str | None:
-        """Return what to type, or to look at, for the model's missing variable `name`; `None` without one.
-
-        A rename is of what nothing else takes, for the same purpose, and of the same dtype and shape.
-        """
+        """Return the name that is nearest to the model's missing variable `name`, for a person."""
         if self._num_suggested == _MAX_SUGGESTED:
             return None
         self._num_suggested += 1
-        target, asked, kind = self._targets[name], self.asked(name), self._target_roles[name].kind
-        fitting = [
-            new
-            for new, variable in self._free.items()
-            if (variable.dtype, variable.shape) == (target.dtype, target.shape)
-            and self.roles[variable.name].kind == kind
-        ]
-        if near := names.nearest(asked, fitting, count=1):
-            return f"--rename {near[0]}={asked} takes that"
+        kind = self._target_roles[name].kind
         alike = [new for new, f in self._found.items() if self.roles[f.variable.name].kind == kind]
-        close = names.nearest(asked, alike, count=1)
+        close = names.nearest(self.asked(name), alike, count=1)
         return f"the nearest name is {close[0]}" if close else None
 
     def asked(self, name: str) -> str:
         """Return what a rename calls the model's variable `name`: of the key of an object the other name."""
         return next(iter(self._targets[name].aliases), name) if name.endswith(ATTRIBUTE) else name
 
+    def _for_target(self, name: str, found_by_name: Mapping[str, Found]) -> Found | None:
+        for each in (name, *self._targets[name].aliases):
+            if found := found_by_name.get(each):
+                is_alias = each != name and found.reason == _SAME
+                return Found(found.variable, f"called {each}") if is_alias else found
+        return None
 
-def _by_all_names(
-    checkpoint: Checkpoint, renamed: Mapping[str, str], called: Mapping[str, str]
-) -> dict[str, Found]:
-    """Return the variables of a checkpoint by all names; one that gets another keeps none."""
-    variables, paths = checkpoint.variables(), checkpoint.paths()
-    kept = [name for name, new in renamed.items() if new == name]
-    found = {
-        new: Found(variables[old], f"renamed from {paths.get(old, old)}")
-        for old, new in renamed.items()
-        if new != old
-    }
-    for name in kept:
-        if name in called:
-            found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
-    for name in kept:
-        found.setdefault(name, Found(variables[name], _SAME))
-    for name in kept:
-        if name in paths:
-            found.setdefault(paths[name], Found(variables[name], _SAME))
-    return found
+    def _wanted(self, described: Target | Variable, role: Role) -> Wanted:
+        return Wanted(None if self._any_dtype else described.dtype, described.shape, role.kind)
+
+    def _try(self, more: Sequence[Rule]) -> Trial | None:
+        """Return what comes of further renames; `None` if they cannot be applied."""
+        try:
+            renamed = self._renamed(more)
+        except CheckpointError:
+            return None
+        found = self._by_all_names(renamed)
+        met = {name: hit for name in self._targets if (hit := self._for_target(name, found)) is not None}
+        fitting = frozenset(
+            self.asked(name)
+            for name, hit in met.items()
+            if (self._any_dtype or hit.variable.dtype is self._targets[name].dtype)
+            and (self._targets[name].is_open or hit.variable.shape == self._targets[name].shape)
+        )
+        taken = {self.asked(name): hit.variable.name for name, hit in met.items()}
+        used = set(taken.values())
+        free = {
+            new: self._wanted(hit.variable, role)
+            for new, hit in found.items()
+            if hit.variable.name not in used
+            and (role := self.roles[hit.variable.name]).of is None
+            and role.kind != "metadata"
+        }
+        current = {key: self._paths.get(key, key) if new == key else new for key, new in renamed.items()}
+        return Trial(taken, fitting, free, current)
+
+    def _renamed(self, more: Sequence[Rule] = ()) -> dict[str, str]:
+        """Return what each variable is called, by its key; what no rename is for has its key."""
+        rules = [*self._rules, *more]
+        return renaming.rename_by_either(self.roles, self._paths, rules, where=self._path)
+
+    def _by_all_names(self, renamed: Mapping[str, str]) -> dict[str, Found]:
+        """Return the variables by all names; one that gets another keeps none."""
+        variables, paths, called = self._variables, self._paths, self._called
+        kept = [name for name, new in renamed.items() if new == name]
+        found = {
+            new: Found(variables[old], f"renamed from {paths.get(old, old)}")
+            for old, new in renamed.items()
+            if new != old
+        }
+        for name in kept:
+            if name in called:
+                found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
+        for name in kept:
+            found.setdefault(name, Found(variables[name], _SAME))
+        for name in kept:
+            if name in paths:
+                found.setdefault(paths[name], Found(variables[name], _SAME))
+        return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from toolkit.change.drafts import Draft, Item, refuse_name
 from toolkit.change.values import read_value
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
 from toolkit.formats.bundle.object_edit import moves_of, path_of
-from toolkit.renaming import Rule
+from toolkit.renaming import OldNew, Rule
 from toolkit.roles import ATTRIBUTE, OBJECT_GRAPH, Role, is_beta_power
 from toolkit.selection import Pattern, compile_regex, listed, matching, not_found, with_followers
 
@@ -58,6 +57,18 @@ def rename(draft: Draft, rule: Rule) -> None:
     draft.changed()
 
 
+def add_scope(draft: Draft, scope: str) -> None:
+    """Put everything under a scope; of objects all but the root's counter of saves.
+
+    Raises:
+        UsageError: `scope` is empty.
+    """
+    rule = renaming.add_scope(scope)
+    if draft.objects is not None:  # tf.train.Checkpoint looks for its save_counter at the root
+        rule = rule._replace(old=r"re:(?s)\A(?!save_counter\Z|_CHECKPOINTABLE_OBJECT_GRAPH\Z)(.+)\Z")
+    rename(draft, rule)
+
+
 def _refuse_metadata(item: Item) -> None:
     """Raise if it is the object graph, or what else is no value of the model."""
     if item.role.kind == "metadata":
@@ -70,23 +81,20 @@ def _refuse_metadata(item: Item) -> None:
 def _move_objects(draft: Draft, rule: Rule) -> dict[str, str] | None:
     """Move the objects that a rule means; return the keys that this changes, or `None` if it means none."""
     assert draft.objects is not None
-    if not isinstance(rule, tuple):
+    if not isinstance(rule, OldNew):
         return None
-    old, new = rule
-    if not old.startswith("re:"):
-        moves = [(old.strip("/"), new.strip("/"))] if draft.objects.has(old.strip("/")) else []
+    if not rule.is_regex:
+        old, new = rule.old.strip("/"), rule.new.strip("/")
+        moves = [(old, new)] if draft.objects.has(old) else []
     else:
-        regex = compile_regex(old.removeprefix("re:"))
         paths = draft.objects.object_paths()
-        moves = moves_of(
-            {path: _substituted(regex, new, path) for path in paths if regex.search(path)}, paths
-        )
+        moves = moves_of(_substituted(rule, paths), paths)
     if not moves:
         return None
     renamed = draft.objects.move(moves)
     kept = [key for key in draft.items if key not in renamed]
     if taken := sorted(set(renamed.values()) & set(kept)):
-        raise UsageError(f"{old}={new}: there is {taken[0]} already", hint="rename or drop that one first")
+        raise UsageError(f"{rule}: there is {taken[0]} already", hint="rename or drop that one first")
     return renamed
 
 
@@ -231,11 +239,7 @@ def _renamed_alone(draft: Draft, new: str, old: str) -> tuple[dict[str, str], di
         spaces = [*spaces[1:], readable]  # an object is copied as one
     for called in spaces:
         if old.startswith("re:"):
-            regex = compile_regex(old.removeprefix("re:"))
-            texts = {name: called[name] for name in plain if name in called}
-            found = {
-                name: _substituted(regex, new, text) for name, text in texts.items() if regex.search(text)
-            }
+            found = _substituted(OldNew(old, new), {n: called[n] for n in plain if n in called})
         else:
             scope, target = old.rstrip("/"), new.rstrip("/")
             pattern = Pattern(old, {old})
@@ -251,11 +255,11 @@ def _renamed_alone(draft: Draft, new: str, old: str) -> tuple[dict[str, str], di
     raise not_found(old, draft.roles, where=draft.where)
 
 
-def _substituted(regex: re.Pattern[str], new: str, text: str) -> str:
-    try:
-        return regex.sub(new, text)
-    except (re.error, IndexError) as error:
-        raise UsageError(f"re:{regex.pattern}={new}: {error}") from error
+def _substituted(rule: OldNew, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return what a regular expression makes of those of `texts` that it matches, by their keys."""
+    regex = compile_regex(rule.old.removeprefix("re:"))
+    made = {key: rule.substituted(regex, text) for key, text in texts.items()}
+    return {key: text for key, text in made.items() if text is not None}
 
 
 def _added(

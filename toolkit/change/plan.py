@@ -18,7 +18,7 @@ from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.sharing import DataMode, Layout, SharedFile
 from toolkit.formats.read_back import check_written
 from toolkit.names import encode_name
-from toolkit.plan import Bytes, Plan, Verdict
+from toolkit.plan import Advice, Bytes, Plan, Verdict
 from toolkit.units import count, parse_size, size
 
 
@@ -41,6 +41,7 @@ class FilePlan(Plan):
         seed: int | None = None,
         data: DataMode | None = None,
         notes: Iterable[str] = (),
+        advice: Advice | None = None,
     ) -> None:
         """Make a plan.
 
@@ -53,6 +54,7 @@ class FilePlan(Plan):
             data: Which data files the result shares with its sources; `None` for none, partitioned
                 variables being put together. As `Layout` says.
             notes: As `Plan`.
+            advice: As `Plan`.
 
         Raises:
             FormatError, TruncatedError: An index points at what is not there.
@@ -67,7 +69,15 @@ class FilePlan(Plan):
         else:
             layout = self._layout(self.results)
             self.bytes = Bytes(layout.num_linked, layout.num_copied, layout.num_written)
-        super().__init__(verdicts, origin=sources[0].path, unused=unused, seed=seed, files=files, notes=notes)
+        super().__init__(
+            verdicts,
+            origin=sources[0].path,
+            unused=unused,
+            seed=seed,
+            files=files,
+            notes=notes,
+            advice=advice,
+        )
         self._other_notes = self.notes
         if layout is not None:
             self.notes += tuple(_notes(layout, self.bytes))

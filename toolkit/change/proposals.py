@@ -3,21 +3,31 @@ r"""What to type where many names differ in the same way: renames that make a ch
     net=student                           a scope is called otherwise
     re:^tower/(.*)$=\1                    an outer scope is lost
     re:^(.*)$=tower/\1                    an outer scope is new
+    re:^(.*/.*)$=tower/\1                 … and what is in no scope, a counter, stays
+    re:^tower/([^/]*)$=\1                 … and what is in a scope stays
+    re:^(?!ema/)(.*)$=tower/\1            … and a scope that the model has stays
     re:^(.*)$=\1_1                        the model was built a second time in one graph
     re:^(.*):0$=\1                        names of tensors, not of variables
     re:^(.*)/\.ATTRIBUTES/VARIABLE_VALUE$=\1   keys of objects
+    fc/weights=fc/kernel                  one variable is called otherwise
 
-Each is tried on all names, and proposed if it finds what is missing, of the same dtype and shape.
+Each is tried on the whole checkpoint, after those that were found before it. It is proposed if it finds what
+is missing, of the same dtype and shape, and loses nothing that was found. So what is proposed can be typed
+whole, in this order, and gives what was promised.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from toolkit.roles import ATTRIBUTE, Described
+from toolkit import names
+from toolkit.dtypes import DType
+from toolkit.renaming import OldNew, as_options, parse
+from toolkit.roles import ATTRIBUTE, Kind
 
 _SAMPLE = 200
 """Of missing names that rules are derived from: what concerns many shows in few."""
@@ -26,7 +36,41 @@ _CANDIDATES = 20
 _MAX_TRIED = 20
 """Rules that are tried on all names: those that the most examples show."""
 _MAX_RULES = 8
+_MAX_SINGLE = 20
+"""Missing names for which a rename of one variable is looked for, which is slow over many."""
+_MAX_KEPT = 6
+"""Names and scopes that a rule may leave out; one with more says too little."""
+_LEAST_SPARING = 3
+"""What a rule must find that leaves out names: renames of one variable each say it better."""
 _TWICE = "the model was built a second time in one graph: build it in a new tf.Graph, or "
+
+
+class Wanted(NamedTuple):
+    """What a variable must be like to take the place of another. Of dtype `None` any will do."""
+
+    dtype: DType | None
+    shape: tuple[int, ...]
+    kind: Kind
+
+
+class Trial(NamedTuple):
+    """What comes of renames.
+
+    Attributes:
+        taken: By the model's names, the checkpoint's keys of the variables that they get.
+        fitting: Those of the model's names of which the variable has the dtype and shape.
+        free: What the model does not take, by its name after the renames.
+        names: The name of each variable after the renames, by the checkpoint's keys.
+    """
+
+    taken: dict[str, str]
+    fitting: frozenset[str]
+    free: dict[str, Wanted]
+    names: dict[str, str]
+
+
+Try = Callable[[Sequence[OldNew]], Trial | None]
+"""Applies renames after those of the user; `None` if they cannot be applied."""
 
 
 class Proposal(NamedTuple):
@@ -34,51 +78,134 @@ class Proposal(NamedTuple):
 
     Attributes:
         rule: `OLD=NEW`, as `--rename` takes it.
-        found: By the missing names that it finds, the checkpoint's.
+        found: By the missing names that it finds, the checkpoint's keys.
+        unlike: Likewise of what it finds with another dtype or shape.
+        before: The proposed renames that it needs before it, in order.
         reason: What seems to have happened, where it is worth saying.
     """
 
     rule: str
     found: dict[str, str]
+    unlike: dict[str, str]
+    before: tuple[str, ...] = ()
     reason: str = ""
 
     @property
     def hint(self) -> str:
         """What to type, for a person: it can be pasted."""
-        quoted = f"'{self.rule}'" if re.search(r"[^\w=/.,:+-]", self.rule) else self.rule
-        return f"{self.reason}--rename {quoted}"
+        return self.reason + as_options([*self.before, self.rule])
 
 
-def propose(missing: Mapping[str, Described], free: Mapping[str, Described]) -> list[Proposal]:
-    """Return renames of `free` names to `missing` ones, those that find the most first.
+def propose(missing: Mapping[str, Wanted], try_renames: Try) -> list[Proposal]:
+    """Return renames that find `missing` variables, in the order in which they are to be typed.
 
     Args:
-        missing: What a model needs and a checkpoint has not, by name.
-        free: What a checkpoint has and a model does not take.
+        missing: What a model needs and a checkpoint does not have, by name.
+        try_renames: Tells what comes of renames.
     """
-    waiting, left = dict(missing), dict(free)
+    now = try_renames(())
     proposals: list[Proposal] = []
-    rules = [rule for rule, _ in Counter(_rules(waiting, left)).most_common(_MAX_TRIED)]
-    while waiting and rules and len(proposals) < _MAX_RULES:
-        tried = [(_apply(rule, waiting, left), rule) for rule in rules]
-        found, best = max(tried, key=lambda each: (len(each[0]), not each[1].is_general, -len(each[1].old)))
-        if len(found) < (2 if best.is_general else 1):
+    if now is None:
+        return proposals
+    waiting = dict(missing)
+    while waiting and len(proposals) < _MAX_RULES:
+        step = _next(waiting, now, proposals, try_renames)
+        if step is None:
             break
-        proposals.append(Proposal(str(best), found, best.reason))
-        for new, old in found.items():
-            del waiting[new], left[old]
-        rules = [rule for found, rule in tried if found and rule != best]
+        waiting, now = _with(step, waiting, proposals)
+    for name in list(waiting)[:_MAX_SINGLE]:
+        rule = _single(name, waiting, now.free) if name in waiting else None
+        step = None if rule is None else _tried(rule, [rule.old], waiting, now, proposals, try_renames)
+        if step is not None:
+            waiting, now = _with(step, waiting, proposals)
     return proposals
 
 
+def _with(
+    step: tuple[Proposal, Trial], waiting: Mapping[str, Wanted], proposals: list[Proposal]
+) -> tuple[dict[str, Wanted], Trial]:
+    """Add a proposal; return what is still missing, and what has come of all."""
+    proposal, then = step
+    proposals.append(proposal)
+    met = proposal.found.keys() | proposal.unlike.keys()
+    return {name: wanted for name, wanted in waiting.items() if name not in met}, then
+
+
+def _next(
+    waiting: Mapping[str, Wanted], now: Trial, proposals: Sequence[Proposal], try_renames: Try
+) -> tuple[Proposal, Trial] | None:
+    """Return the best rename for what is still missing, and what comes of it; `None` if there is none."""
+    rules = [rule for rule, _ in Counter(_rules(waiting, now.free)).most_common(_MAX_TRIED)]
+    applied = [(rule, found) for rule in rules if (found := _apply(rule, waiting, now.free))]
+    applied.sort(key=lambda each: (-len(each[1]), each[0].is_general, len(each[0].old)))
+    for rule, found in applied:
+        least = 2 if rule.is_general and not rule.reason else 1
+        if len(found) < least or _is_ambiguous(rule, found, applied):
+            continue
+        step = _tried(rule, list(found.values()), waiting, now, proposals, try_renames, least)
+        if step is not None:
+            return step
+    return None
+
+
+def _tried(
+    rule: _Rule,
+    sources: Sequence[str],
+    waiting: Mapping[str, Wanted],
+    now: Trial,
+    proposals: Sequence[Proposal],
+    try_renames: Try,
+    least: int = 1,
+) -> tuple[Proposal, Trial] | None:
+    """Return `rule` as a proposal, and what comes of it, if it loses nothing and finds enough.
+
+    It is tried as it is, and where that loses what was found, leaving that alone.
+
+    Args:
+        rule: The rename.
+        sources: The names for which it was made.
+        waiting: What is missing.
+        now: What comes of the renames before it.
+        proposals: Those renames.
+        try_renames: Tells what comes of renames.
+        least: How many it must find.
+    """
+    before = [parse(proposal.rule) for proposal in proposals]
+    tried = [rule]
+    for each in tried:  # which grows once
+        written = parse(str(each))
+        then = try_renames([*before, written])
+        if then is None:
+            continue
+        lost = [key for name, key in now.taken.items() if then.taken.get(name) != key]
+        if lost:
+            if each is rule:
+                tried += _sparing(rule, [now.names[key] for key in lost], sources)
+            continue
+        met = {name: then.taken[name] for name in waiting if name in then.taken}
+        found = {name: key for name, key in met.items() if name in then.fitting}
+        if len(found) >= (max(least, _LEAST_SPARING) if each.but else least):
+            unlike = {name: key for name, key in met.items() if name not in found}
+            alone = try_renames([written]) if before else then
+            stands = alone is not None and met.items() <= alone.taken.items()
+            needs = () if stands else tuple(proposal.rule for proposal in proposals)
+            return Proposal(str(each), found, unlike, needs, rule.reason), then
+    return None
+
+
 class _Rule(NamedTuple):
-    """Names that begin with the scope `old` and end with `old_end` get `new` and `new_end` instead."""
+    """Names that begin with the scope `old` and end with `old_end` get `new` and `new_end` instead.
+
+    What `but` matches after the scope is left alone; `inside` is what else there must be.
+    """
 
     old: str
     new: str
     old_end: str = ""
     new_end: str = ""
     reason: str = ""
+    but: str = ""
+    inside: str = ".*"
 
     @property
     def is_general(self) -> bool:
@@ -100,27 +227,52 @@ class _Rule(NamedTuple):
         return f"{self.new}/{rest}" if self.new else rest
 
     def __str__(self) -> str:
-        if self.old and self.new and not self.old_end + self.new_end:
+        is_plain = not (self.old_end or self.new_end or self.but) and self.inside == ".*"
+        if self.old and self.new and is_plain and "=" not in self.old:
             return f"{self.old}={self.new}"
         before = f"{re.escape(self.old)}/" if self.old else ""
-        after = f"{self.new}/" if self.new else ""
-        return rf"re:^{before}(.*){re.escape(self.old_end)}$={after}\1{self.new_end}"
+        after = f"{self.new}/".replace("\\", r"\\") if self.new else ""
+        but = f"(?!{self.but})" if self.but else ""
+        return rf"re:^{before}{but}({self.inside}){re.escape(self.old_end)}$={after}\1{self.new_end}"
 
 
-def _rules(missing: Mapping[str, Described], free: Mapping[str, Described]) -> Iterator[_Rule]:
+def _sparing(rule: _Rule, kept: Sequence[str], sources: Sequence[str]) -> list[_Rule]:
+    """Return forms of `rule` that rename `sources` and leave the names `kept` alone, the simplest first."""
+    lead = f"{rule.old}/" if rule.old else ""
+    inside = [name.removeprefix(lead) for name in kept if name.startswith(lead)]
+    wanted = [name.removeprefix(lead) for name in sources]
+    forms = []
+    if not any("/" in name for name in inside) and all("/" in name for name in wanted):
+        forms.append(rule._replace(inside=".*/.*"))
+    if all("/" in name for name in inside) and not any("/" in name for name in wanted):
+        forms.append(rule._replace(inside="[^/]*"))
+    alternatives: dict[str, None] = {}
+    for name in sorted(inside):
+        scope = name.partition("/")[0] + "/"
+        if not any(f"{other}/".startswith(scope) for other in wanted):
+            whole = scope if "/" in name else f"{name}$"
+            alternatives[re.escape(whole.removesuffix("$")) + "$" * whole.endswith("$")] = None
+        else:
+            alternatives[f"{re.escape(name)}(?:/|$)"] = None
+    if alternatives and len(alternatives) <= _MAX_KEPT:
+        forms.append(rule._replace(but="|".join(alternatives)))
+    return forms
+
+
+def _rules(missing: Mapping[str, Wanted], free: Mapping[str, Wanted]) -> Iterator[_Rule]:
     """Yield rules that may explain why names are missing."""
     yield _Rule("", "", old_end=":0")
     yield _Rule("", "", old_end=ATTRIBUTE)
-    by_leaf: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
-    for name, described in free.items():
-        by_leaf.setdefault((_leaf(name), described.dtype.name, described.shape), []).append(name)
+    by_leaf: dict[tuple[str, Wanted], list[str]] = {}
+    for name, wanted in free.items():
+        by_leaf.setdefault((_leaf(name), wanted), []).append(name)
     step = max(len(missing) // _SAMPLE, 1)
     for name in list(missing)[::step]:
-        described = missing[name]
+        wanted = missing[name]
         if number := re.search(r"_\d+$", name):
             yield _Rule("", "", new_end=number[0], reason=_TWICE)
         for end in ("", ":0", ATTRIBUTE):
-            candidates = by_leaf.get((_leaf(name + end), described.dtype.name, described.shape), [])
+            candidates = by_leaf.get((_leaf(name + end), wanted), [])
             for candidate in _most_alike(name + end, candidates):
                 old, new = _without_common_end(candidate.removesuffix(end), name)
                 if old or new:
@@ -131,17 +283,50 @@ def _rules(missing: Mapping[str, Described], free: Mapping[str, Described]) -> I
                         yield _Rule(f"{old}/{scope}".strip("/"), f"{new}/{scope}".strip("/"), old_end=end)
 
 
-def _apply(rule: _Rule, missing: Mapping[str, Described], free: Mapping[str, Described]) -> dict[str, str]:
-    """Return which missing names a rule finds, with the free ones that it makes them of."""
+def _apply(rule: _Rule, missing: Mapping[str, Wanted], free: Mapping[str, Wanted]) -> dict[str, str]:
+    """Map each missing name that a rule finds to the free name that it renames."""
     found: dict[str, str] = {}
     for name, described in free.items():
         new = rule.apply(name)
-        wanted = None if new is None else missing.get(new)
-        if new is None or wanted is None or new in found:
-            continue
-        if (wanted.dtype, wanted.shape) == (described.dtype, described.shape):
+        if new is not None and new not in found and missing.get(new) == described:
             found[new] = name
     return found
+
+
+def _is_ambiguous(
+    rule: _Rule, found: Mapping[str, str], applied: Sequence[tuple[_Rule, Mapping[str, str]]]
+) -> bool:
+    """Return whether another rule explains as much in another way, and its names are as much alike."""
+    for other, others in applied:
+        if len(others) < len(found) or other == rule:
+            continue
+        name_twice = any(others.get(name, source) != source for name, source in found.items())
+        sources = set(found.values())
+        source_twice = any(found.get(name) != source for name, source in others.items() if source in sources)
+        if (name_twice or source_twice) and _likeness(other.old, other.new) >= _likeness(rule.old, rule.new):
+            return True
+    return False
+
+
+def _likeness(old: str, new: str) -> tuple[bool, float]:
+    """Return how much two names are alike: whether they have the same numbers in them comes first."""
+    numbers = [re.findall(r"\d+", name) for name in (old, new)]
+    ratio = difflib.SequenceMatcher(None, old, new).ratio()
+    return numbers[0] == numbers[1], round(ratio, 6)
+
+
+def _single(name: str, missing: Mapping[str, Wanted], free: Mapping[str, Wanted]) -> _Rule | None:
+    """Return the rename of the free variable that is like `name`, if they are like no others as much."""
+    fitting = [other for other, wanted in free.items() if wanted == missing[name]]
+    near = names.nearest(name, fitting, count=2)
+    if not near:
+        return None
+    best = _likeness(near[0], name)
+    rivals = [
+        _likeness(near[0], other) for other in missing if other != name and missing[other] == missing[name]
+    ]
+    rivals += [_likeness(other, name) for other in near[1:]]
+    return _Rule(near[0], name) if all(rival < best for rival in rivals) else None
 
 
 def _most_alike(name: str, candidates: list[str]) -> list[str]:

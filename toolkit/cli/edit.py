@@ -14,7 +14,7 @@ from toolkit.errors import UsageError
 if TYPE_CHECKING:
     from toolkit.change.edit import Edit
 
-_EDITS = ("rename", "drop", "keep", "strip_optimizer", "cast", "set_", "copy")
+_EDITS = ("rename", "add_scope", "strip_scope", "drop", "keep", "strip_optimizer", "cast", "set_", "copy")
 _TYPED = "toolkit.edits"
 
 
@@ -43,6 +43,22 @@ def edit(
         typer.Option(
             metavar="OLD=NEW",
             help="Rename a variable or scope, or re:OLD=NEW; slots follow. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    add_scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE",
+            help="Put every variable under SCOPE: dense/kernel becomes SCOPE/dense/kernel.",
+            show_default=False,
+        ),
+    ] = None,
+    strip_scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE",
+            help="Take SCOPE off the names under it: SCOPE/dense/kernel becomes dense/kernel.",
             show_default=False,
         ),
     ] = None,
@@ -146,6 +162,10 @@ def _after(edited: "Edit", name: str, value: Any, *, clip: bool) -> "Edit":
     """Return what an edit makes of a checkpoint, given as it was typed."""
     if name == "rename":
         return edited.rename([value])
+    if name == "add_scope":
+        return edited.add_scope(value)
+    if name == "strip_scope":
+        return edited.strip_scope(value)
     if name == "drop":
         return edited.drop(value)
     if name == "keep":

@@ -25,7 +25,7 @@ from toolkit.errors import MismatchError, ModelError
 from toolkit.graph.keras_loading import ask_keras
 from toolkit.graph.model_function import call
 from toolkit.graph.trackables import place_of, variables_of
-from toolkit.plan import Verdict
+from toolkit.plan import Advice, Verdict
 from toolkit.publish import Publication
 from toolkit.renaming import Renames
 
@@ -42,8 +42,9 @@ class WeightsPlan(FilePlan):
         source: Checkpoint,
         model: Any,
         unused: list[str],
+        advice: Advice,
     ) -> None:
-        super().__init__(verdicts, results, [source], unused=unused)
+        super().__init__(verdicts, results, [source], unused=unused, advice=advice)
         self._model = model
 
     def save(self, out: str | os.PathLike[str], *, force: bool = False, sync: bool = True) -> None:
@@ -149,6 +150,7 @@ def plan_weights(checkpoint: Checkpoint, spec: str, *, rename: Renames = ()) -> 
         for path, weight in weights.items()
     }
     called = ask_keras(model, checkpoint).names
-    fates = Matching(checkpoint, targets, Rules(rename=rename, offers=False), called=called).fates()
-    made = copied(fates, targets, checkpoint.variables())
-    return WeightsPlan(list(made.verdicts.values()), made.results, checkpoint, model, made.unused)
+    matching = Matching(checkpoint, targets, Rules(rename=rename, offers=False), called=called)
+    made = copied(matching.fates(), targets, checkpoint.variables())
+    verdicts = list(made.verdicts.values())
+    return WeightsPlan(verdicts, made.results, checkpoint, model, made.unused, matching.advice())

@@ -16,7 +16,7 @@ from toolkit.change.unchanged import refuse_changed, states_of
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import as_dtype
 from toolkit.formats.read_back import check_value
-from toolkit.plan import Plan, Verdict
+from toolkit.plan import Advice, Plan, Verdict
 
 _SEED_BITS = 31
 
@@ -31,6 +31,7 @@ class ObjectPlan(Plan):
         stored: The checkpoint's variable that each restored one comes from, by the model's name.
         unused: Names in the checkpoint that nothing takes.
         notes: What else is good to know, in sentences.
+        advice: As `Plan`.
         seed: For the values that are drawn; without one, one is drawn if there are such.
     """
 
@@ -44,6 +45,7 @@ class ObjectPlan(Plan):
         unused: Sequence[str] = (),
         seed: int | None = None,
         notes: Iterable[str] = (),
+        advice: Advice | None = None,
     ) -> None:
         verdicts = list(verdicts)
         specs = (initializers.parse(v.initializer) for v in verdicts if v.initializer)
@@ -56,6 +58,7 @@ class ObjectPlan(Plan):
             seed=seed,
             files=states_of(checkpoint),
             notes=notes,
+            advice=advice,
         )
         self._variables = dict(variables)
         self._stored = dict(stored)

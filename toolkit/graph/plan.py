@@ -34,7 +34,7 @@ from toolkit.graph.variables import (
     uninitialized,
     whole,
 )
-from toolkit.plan import Bytes, Plan, Verdict
+from toolkit.plan import Advice, Bytes, Plan, Verdict
 
 _GLOB = "*?[\\"
 """What TensorFlow takes for a pattern in a path (tensorflow/core/platform/file_system.h, MatchPath)."""
@@ -52,6 +52,7 @@ class GraphPlan(Plan):
             value that it has by then.
         unused: Names in the checkpoint that nothing takes.
         notes: What does not continue, in sentences.
+        advice: As `Plan`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class GraphPlan(Plan):
         unused: Sequence[str] = (),
         seed: int | None = None,
         notes: Iterable[str] = (),
+        advice: Advice | None = None,
     ) -> None:
         super().__init__(
             verdicts,
@@ -74,6 +76,7 @@ class GraphPlan(Plan):
             files=() if checkpoint is None else states_of(checkpoint),
             together=together,
             notes=notes,
+            advice=advice,
         )
         self._variables = dict(variables)
         self._checkpoint = checkpoint

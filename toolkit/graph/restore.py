@@ -112,7 +112,8 @@ def plan_restore(
     graph = parts_of(next(iter(variables.values())))[0].graph
     local = by_name(graph.get_collection(tf.compat.v1.GraphKeys.LOCAL_VARIABLES)).keys()
     targets = {name: _target(variable, is_local=name in local) for name, variable in variables.items()}
-    fates = Matching(checkpoint, targets, rules).fates()
+    matching = Matching(checkpoint, targets, rules)
+    fates = matching.fates()
     fresh = {name: variables[name] for name, fate in fates.items() if fate.action == "initialize"}
     stored = {name: fate.stored for name, fate in fates.items() if fate.stored is not None}
     taken = {variable.name for variable in stored.values()}
@@ -123,7 +124,8 @@ def plan_restore(
         stored=stored,
         together=rules.copy if copy_value == "initial" else (),
         unused=[name for name in checkpoint.variables() if name not in taken],
-        notes=what_does_not_continue(graph, variables),
+        notes=[*matching.notes(), *what_does_not_continue(graph, variables)],
+        advice=matching.advice(),
     )
 
 

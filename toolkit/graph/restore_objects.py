@@ -46,7 +46,8 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
     called = {}
     if isinstance(root, tf.keras.Model):
         called = _asked(root, checkpoint)
-    fates = Matching(checkpoint, targets, rules, called=called, fresh="keep").fates()
+    matching = Matching(checkpoint, targets, rules, called=called, fresh="keep")
+    fates = matching.fates()
     stored = {name: fate.stored for name, fate in fates.items() if fate.stored is not None}
     taken = {variable.name for variable in stored.values()}
     return ObjectPlan(
@@ -56,7 +57,8 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
         stored=stored,
         unused=(unused := [name for name in checkpoint.variables() if name not in taken]),
         seed=seed,
-        notes=_of_optimizers(root, targets, checkpoint, unused),
+        notes=[*matching.notes(), *_of_optimizers(root, targets, checkpoint, unused)],
+        advice=matching.advice(),
     )
 
 
