@@ -18,7 +18,6 @@ whole, in this order, and gives what was promised.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -277,6 +276,8 @@ def _rules(missing: Mapping[str, Wanted], free: Mapping[str, Wanted]) -> Iterato
                 old, new = _without_common_end(candidate.removesuffix(end), name)
                 if old or new:
                     yield _Rule(old, new, old_end=end, reason=_why(old, new))
+                if len(candidates) == 1:
+                    yield _Rule(candidate.removesuffix(end), name, old_end=end)
                 if bool(old) != bool(new):  # it may be the scope within that moves
                     scope, inside, _ = name.removeprefix(f"{new}/").partition("/")
                     if inside:
@@ -296,37 +297,54 @@ def _apply(rule: _Rule, missing: Mapping[str, Wanted], free: Mapping[str, Wanted
 def _is_ambiguous(
     rule: _Rule, found: Mapping[str, str], applied: Sequence[tuple[_Rule, Mapping[str, str]]]
 ) -> bool:
-    """Return whether another rule explains as much in another way, and its names are as much alike."""
+    """Return whether another rule finds as much elsewhere, and its names show as much."""
+    sources = {source: name for name, source in found.items()}
     for other, others in applied:
         if len(others) < len(found) or other == rule:
             continue
-        name_twice = any(others.get(name, source) != source for name, source in found.items())
-        sources = set(found.values())
-        source_twice = any(found.get(name) != source for name, source in others.items() if source in sources)
-        if (name_twice or source_twice) and _likeness(other.old, other.new) >= _likeness(rule.old, rule.new):
+        differ = any(found.get(name, source) != source for name, source in others.items()) or any(
+            sources.get(source, name) != name for name, source in others.items()
+        )
+        if differ and _evidence(other, others) >= _evidence(rule, found):
             return True
     return False
 
 
-def _likeness(old: str, new: str) -> tuple[bool, float]:
-    """Return how much two names are alike: whether they have the same numbers in them comes first."""
-    numbers = [re.findall(r"\d+", name) for name in (old, new)]
-    ratio = difflib.SequenceMatcher(None, old, new).ratio()
-    return numbers[0] == numbers[1], round(ratio, 6)
+def _evidence(rule: _Rule, found: Mapping[str, str]) -> tuple[int, bool, int]:
+    """Return how much the names show that a rule is meant, other than by the number of those that it finds.
+
+    First come the segments at the end that stay as they are; then names that differ in case and punctuation
+    alone; then equal numbers in what differs. That names are spelled alike shows nothing: layers of one shape
+    would be taken for each other.
+    """
+    stay = min(
+        _num_common(source.removesuffix(rule.old_end).split("/"), name.split("/"))
+        for name, source in found.items()
+    )
+    plain = [re.sub(r"[\W_]", "", scope).lower() for scope in (rule.old, rule.new)]
+    numbers = [re.findall(r"\d+", scope) for scope in (rule.old, rule.new)]
+    return stay, plain[0] == plain[1], 0 if not any(numbers) else 1 if numbers[0] == numbers[1] else -1
+
+
+def _num_common(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """Return in how many segments at the end two names agree."""
+    pairs = zip(reversed(ours), reversed(theirs), strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 
 
 def _single(name: str, missing: Mapping[str, Wanted], free: Mapping[str, Wanted]) -> _Rule | None:
-    """Return the rename of the free variable that is like `name`, if they are like no others as much."""
+    """Return the rename of the one free variable that can be `name`, and is spelled like it.
+
+    It is the only one of its dtype and shape, in the checkpoint or in the scope; and so is `name`.
+    """
     fitting = [other for other, wanted in free.items() if wanted == missing[name]]
-    near = names.nearest(name, fitting, count=2)
-    if not near:
-        return None
-    best = _likeness(near[0], name)
-    rivals = [
-        _likeness(near[0], other) for other in missing if other != name and missing[other] == missing[name]
-    ]
-    rivals += [_likeness(other, name) for other in near[1:]]
-    return _Rule(near[0], name) if all(rival < best for rival in rivals) else None
+    rivals = [other for other, wanted in missing.items() if wanted == missing[name]]
+    if (len(fitting), len(rivals)) != (1, 1):
+        scope = name.rpartition("/")[0]
+        fitting = [other for other in fitting if other.rpartition("/")[0] == scope]
+        rivals = [other for other in rivals if other.rpartition("/")[0] == scope]
+    near = names.nearest(name, fitting) if (len(fitting), len(rivals)) == (1, 1) else []
+    return _Rule(near[0], name) if near else None
 
 
 def _most_alike(name: str, candidates: list[str]) -> list[str]:
@@ -343,10 +361,8 @@ def _most_alike(name: str, candidates: list[str]) -> list[str]:
 def _without_common_end(old: str, new: str) -> tuple[str, str]:
     """Return two names without the segments that both end in."""
     ours, theirs = old.split("/"), new.split("/")
-    while ours and theirs and ours[-1] == theirs[-1]:
-        ours.pop()
-        theirs.pop()
-    return "/".join(ours), "/".join(theirs)
+    num = _num_common(ours, theirs)
+    return "/".join(ours[: len(ours) - num]), "/".join(theirs[: len(theirs) - num])
 
 
 def _why(old: str, new: str) -> str:
