@@ -13,10 +13,23 @@ import numpy as np
 import pytest
 
 from tests.conftest import contents, names_in, write_bundle
-from toolkit import PlanError, PublishError, UsageError, export, open_checkpoint, plan_average, plan_merge
+from toolkit import (
+    MismatchError,
+    PlanError,
+    PublishError,
+    UsageError,
+    export,
+    open_checkpoint,
+    plan_average,
+    plan_merge,
+)
 from toolkit.formats.bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parents[1]
+
+
+def bundle_files(name: str) -> list[str]:
+    return [f"{name}.data-00000-of-00001", f"{name}.index"]
 
 
 def read(prefix) -> dict[str, np.ndarray]:
@@ -153,6 +166,46 @@ class TestAverage:
         plan_average(b, b, a, weights=[1e308, 1e308, 0]).write(tmp_path / "large")
         assert read(tmp_path / "large")["w"].tolist() == [3, 3]
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64, ml_dtypes.bfloat16, np.complex64])
+    def test_a_negative_weight_takes_one_away_from_the_others(self, ckpt, tmp_path, dtype):
+        """A + B - C in double precision, rounded once: with integers it is exact."""
+        rng = np.random.default_rng(6)
+        a, b, c = (rng.integers(-9, 9, 50).astype(dtype) for _ in range(3))
+        paths = [
+            write_bundle(tmp_path / name, {"w": v, "step": np.int64(i)})
+            for i, (name, v) in enumerate([("a", a), ("b", b), ("c", c)])
+        ]
+        ran = ckpt("average", *paths, "--weights", "1,1,-1", "-o", tmp_path / "out")
+        assert ran.code == 0, ran.err
+        assert read(tmp_path / "out")["w"].tolist() == (a + b - c).tolist()
+        assert read(tmp_path / "out")["step"] == 2
+        assert "weights 1, 1, -1, which add up to 1\n" in ran.out
+        ran = ckpt("average", *reversed(paths), "--weights", "-2,3,4", "-o", tmp_path / "back")
+        assert ran.code == 0, ran.err
+        assert "weights -2, 3, 4, which add up to 5 and are divided by that" in ran.out
+        wide = [v.astype(complex if dtype == np.complex64 else float) for v in (a, b, c)]
+        expected = wide[0] * 0.8 + wide[1] * 0.6 - wide[2] * 0.4
+        found = read(tmp_path / "back")["w"].astype(expected.dtype)
+        error = np.abs(found - expected).max()
+        assert error <= (2**-6 if dtype == ml_dtypes.bfloat16 else 2**-19) * 8
+
+    def test_what_grows_beyond_the_dtype_is_refused_and_counted(self, tmp_path):
+        """2 * 60000 - 0 is no float16; the mean of values that fit always is."""
+        a = write_bundle(tmp_path / "a", {"w": np.array([60_000, 1, -60_000], np.float16)})
+        b = write_bundle(tmp_path / "b", {"w": np.array([0, 1, np.inf], np.float16)})
+        plan = plan_average(a, b, weights=[2, -1])
+        with pytest.raises(MismatchError, match="w: 1 of 3 values do not fit float16"):
+            plan.write(tmp_path / "out")
+        assert names_in(tmp_path) == sorted([*bundle_files("a"), *bundle_files("b")])
+
+    def test_optimizer_state_that_a_negative_weight_may_spoil_is_said(self, tmp_path):
+        for name in ("a", "b"):
+            write_bundle(tmp_path / name, {"w": np.ones(2, "f"), "w/Adam_1": np.ones(2, "f")})
+        notes = plan_average(tmp_path / "a", tmp_path / "b", weights=[2, -1]).notes
+        assert any("--strip-optimizer" in note for note in notes)
+        notes = plan_average(tmp_path / "a", tmp_path / "b", weights=[2, 1]).notes
+        assert not any("--strip-optimizer" in note for note in notes)
+
     def test_a_directory_is_averaged_by_its_steps(self, ckpt, tmp_path):
         for step in (9, 100, 20):
             write_bundle(tmp_path / f"m-{step}", {"w": np.full(2, step, "f"), "step": np.int64(step)})
@@ -208,12 +261,14 @@ class TestAverage:
         ("options", "message"),
         [
             ({"weights": [1]}, "expected 2, one for each"),
-            ({"weights": [0, 0]}, "not all of them 0"),
+            ({"weights": [0, 0]}, "expected one that is not 0"),
             ({"weights": ["a", 1]}, "could not convert"),
             ({"weights": [10**400, 1]}, "too large"),
             ({"decay": "0.9"}, "expected 0 or more, and below 1"),
-            ({"weights": [1, -1]}, "numbers of 0 or more"),
-            ({"weights": [1, float("nan")]}, "numbers of 0 or more"),
+            ({"weights": [1, -1]}, "weights 1, -1: add up to 0"),
+            ({"weights": [0.3, -0.3 + 1e-17]}, "add up to 0"),
+            ({"weights": [1, float("nan")]}, "expected finite numbers"),
+            ({"weights": [float("-inf"), 1]}, "expected finite numbers"),
             ({"decay": 1}, "expected 0 or more, and below 1"),
             ({"decay": 0.5, "weights": [1, 1]}, "expected one of them"),
             ({"last": 1}, "is for a directory"),

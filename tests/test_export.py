@@ -193,7 +193,8 @@ def test_a_cast_that_does_not_fit_writes_nothing(tmp_path):
     ("options", "message"),
     [
         ({"cast": ["**=float3"]}, "unknown dtype 'float3'"),
-        ({"cast": ["float32"]}, "not a cast"),
+        ({"cast": ["=float32"]}, "not a cast"),
+        ({"cast": ["head"]}, "'head': not a cast: there is no dtype of this name"),
         ({"cast": ["nope=float32"]}, "no variable matches 'nope'"),
         ({"cast": ["**=string"]}, "cannot be cast to string"),
         ({"rename": ["a"]}, "not a rename"),

@@ -14,10 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.errors import UsageError
+from toolkit.names import nearest
 
 if TYPE_CHECKING:
     import numpy as np
 
+DTypeLike = Any
+"""What `as_dtype` takes: a dtype of this module or of another library, or a name."""
 Kind = Literal["float", "int", "complex", "bool", "quantized", "string", "handle"]
 
 
@@ -47,8 +50,13 @@ class DType:
         return self.name
 
     def __eq__(self, other: object) -> bool:
-        """Return whether `other` is this dtype, or its name."""
-        return other is self or other == self.name
+        """Return whether `other` is this dtype, or its name, or NumPy's or TensorFlow's for it."""
+        if other is self or isinstance(other, DType | str):
+            return other is self or other == self.name
+        try:
+            return as_dtype(other) is self
+        except UsageError:
+            return NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -151,16 +159,87 @@ def shape_problem(dtype: DType, shape: Sequence[int]) -> str | None:
     return None
 
 
-def as_dtype(name: str) -> DType:
-    """Return the dtype that TensorFlow calls `name` (`half` and `double` are taken too).
+_ALIASES = {
+    "half": "float16", "float": "float32", "double": "float64",  # as TensorFlow has them
+    "fp16": "float16", "fp32": "float32", "fp64": "float64", "bf16": "bfloat16",
+    "f16": "float16", "f32": "float32", "f64": "float64", "c64": "complex64", "c128": "complex128",
+    "i16": "int16", "i32": "int32", "i64": "int64", "long": "int64",
+    "u16": "uint16", "u32": "uint32", "u64": "uint64",
+    "bool_": "bool", "boolean": "bool", "str": "string", "bytes": "string",
+    "f8_e4m3": "float8_e4m3fn", "fp8_e4m3": "float8_e4m3fn", "float8_e4m3": "float8_e4m3fn",
+    "f8_e4m3fn": "float8_e4m3fn", "fp8_e4m3fn": "float8_e4m3fn",
+    "f8_e5m2": "float8_e5m2", "fp8_e5m2": "float8_e5m2",
+    "f8_e4m3fnuz": "float8_e4m3fnuz", "f8_e5m2fnuz": "float8_e5m2fnuz",
+}  # fmt: skip
+"""What else dtypes are called: by TensorFlow, NumPy, PyTorch and safetensors, in lower case."""
+_AMBIGUOUS = {
+    **dict.fromkeys(("f8", "fp8", "float8"), ("float64", "float8_e4m3fn", "float8_e5m2")),
+    "i8": ("int8", "int64"),
+    "u8": ("uint8", "uint64"),
+    "int": ("int32", "int64"),
+    "complex": ("complex64", "complex128"),
+}
+"""What NumPy, Python and others mean different dtypes by."""
+
+_COMMON = ("float32", "float16", "bfloat16", "float64", "int32", "int64", "bool", "string")
+
+
+def as_dtype(dtype: DTypeLike) -> DType:
+    """Return the dtype that is meant.
+
+    Args:
+        dtype: A `DType`; a name (`bfloat16`, `bf16`, `fp16`, `half`, `F8_E4M3`, `torch.float16`, `DT_HALF`,
+            in any case); NumPy's dtype or scalar type (`np.float16`, `ml_dtypes.bfloat16`); TensorFlow's,
+            JAX's or PyTorch's dtype.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: `dtype` names none of TensorFlow's dtypes, or several.
     """
-    dtype = BY_NAME.get({"half": "float16", "double": "float64", "float": "float32"}.get(name, name))
-    if dtype is None:
-        raise UsageError(f"unknown dtype {name!r}", hint=f"one of: {', '.join(BY_NAME)}")
-    return dtype
+    if isinstance(dtype, DType):
+        return dtype
+    name = _name_of(dtype)
+    if name is None:
+        raise UsageError(f"{dtype!r}: not a dtype", hint="name one: bfloat16")
+    found = BY_NAME.get(name)
+    if found is not None:
+        return found
+    short = name.lower().rpartition(".")[2].removeprefix("dt_")
+    if isinstance(dtype, type) and short == "float":  # Python's, of which NumPy makes another than TensorFlow
+        raise _ambiguous("float", ("float32", "float64"))
+    if short in _AMBIGUOUS:
+        raise _ambiguous(name, _AMBIGUOUS[short])
+    found = BY_NAME.get(_ALIASES.get(short, short))
+    if found is None:
+        near = nearest(short, BY_NAME) or [_ALIASES[each] for each in nearest(short, _ALIASES)]
+        hint = f"the nearest: {', '.join(near)}" if near else f"such as {', '.join(_COMMON)}"
+        raise UsageError(f"unknown dtype {name!r}", hint=hint)
+    return found
+
+
+def _ambiguous(name: str, meant: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"dtype {name!r}: may be {', '.join(meant[:-1])} or {meant[-1]}", hint=f"write {meant[0]}, say"
+    )
+
+
+def _name_of(dtype: Any) -> str | None:
+    """Return what a dtype of any library is called; `None` if it is none. None of them is imported."""
+    if isinstance(dtype, str):
+        return dtype
+    if isinstance(dtype, type):
+        if any(base.__name__ == "generic" and base.__module__ == "numpy" for base in dtype.__mro__):
+            import numpy as np  # is loaded already, as its type is at hand
+
+            return str(np.dtype(dtype).name)
+        held = getattr(dtype, "dtype", None)  # JAX's scalar types have one
+        return getattr(held, "name", None) or dtype.__name__
+    kind = type(dtype).__module__.partition(".")[0]
+    if kind == "torch":
+        return str(dtype)
+    if kind in ("numpy", "tensorflow"):
+        name = getattr(getattr(dtype, "base_dtype", dtype), "name", None)  # of a reference, what it refers to
+        return name if isinstance(name, str) and "dtype" in type(dtype).__name__.lower() else None
+    return None
 
 
 def of_array(array: np.ndarray[Any, Any]) -> DType:

@@ -20,6 +20,8 @@ _MAX_NAMED = 6
 """How many checkpoints a plan names."""
 _AVERAGED = ("float", "complex")
 _HINT = "ckpt edit makes them alike"
+_LEAST_SUM = 1e-9
+"""Of weights, relative to the greatest of them: less is what rounding leaves of 0 (0.1 + 0.2 - 0.3)."""
 
 
 def plan_average(
@@ -37,7 +39,8 @@ def plan_average(
     Args:
         *checkpoints: Open, or their paths; the last is the newest. One directory means the complete
             checkpoints of a training in it, by their steps: of the latest's, if there are several.
-        weights: One for each, 0 or more; they need not add up to 1.
+        weights: One for each, which may be negative: 1, 1, -1 makes A + B - C. They are divided by their
+            sum, which the plan says.
         decay: Make an exponential moving average: beginning with the oldest, each further one counts
             1 - `decay`.
         last: Of a directory, only so many of the newest.
@@ -58,6 +61,7 @@ def plan_average(
         raise UsageError("--last: is for a directory", hint="name one directory, or leave it out")
     if not paths:
         raise UsageError("nothing to average", hint="name checkpoints, or a directory of them")
+    weights = None if weights is None else _numbers(weights)
     factors = _factors(len(paths), weights, decay)
     opened = [as_checkpoint(path) for path in paths]
     newest = opened[-1]
@@ -72,6 +76,8 @@ def plan_average(
     note = f"of {count(len(opened), 'checkpoint')}: {', '.join(shown[:_MAX_NAMED])}"
     more = len(shown) - _MAX_NAMED
     notes = [note + (f" and {more} more, the newest {shown[-1]}" if more > 0 else "")]
+    if weights is not None:
+        notes += _notes_on(weights, any(role.kind == "slot" for role in newest.roles().values()))
     return FilePlan(verdicts, made, [newest, *opened[:-1]], data=data, notes=notes)
 
 
@@ -130,7 +136,14 @@ def _in_directory(directory: str, last: int | None) -> list[str]:
     return found[-last:] if last is not None else found
 
 
-def _factors(number: int, weights: Iterable[float] | None, decay: float | None) -> list[float]:
+def _numbers(weights: Iterable[float]) -> list[float]:
+    try:
+        return [float(weight) for weight in weights]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"weights: {error}", hint="give a number for each checkpoint") from error
+
+
+def _factors(number: int, weights: Sequence[float] | None, decay: float | None) -> list[float]:
     """Return what each checkpoint counts, oldest first; they add up to 1."""
     if weights is not None and decay is not None:
         raise UsageError("weights and decay: expected one of them", hint="leave one out")
@@ -138,14 +151,40 @@ def _factors(number: int, weights: Iterable[float] | None, decay: float | None) 
         if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
             raise UsageError(f"decay {decay}: expected 0 or more, and below 1", hint="such as 0.9")
         return [decay ** (number - 1)] + [(1 - decay) * decay ** (number - 1 - i) for i in range(1, number)]
-    try:
-        given = [1.0] * number if weights is None else [float(weight) for weight in weights]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"weights: {error}", hint="give a number for each checkpoint") from error
+    given = [1.0] * number if weights is None else weights
     if len(given) != number:
-        raise UsageError(f"weights: expected {number}, one for each checkpoint, got {len(given)}")
-    greatest = max(given)
-    if not all(math.isfinite(weight) and weight >= 0 for weight in given) or not greatest:
-        raise UsageError("weights: expected numbers of 0 or more, not all of them 0")
-    total = math.fsum(weight / greatest for weight in given)
-    return [weight / greatest / total for weight in given]
+        raise UsageError(
+            f"weights: expected {number}, one for each checkpoint, got {len(given)}",
+            hint=f"--weights {','.join(['1'] * number)}",
+        )
+    greatest = max(map(abs, given))
+    if not math.isfinite(greatest) or any(map(math.isnan, given)):
+        raise UsageError("weights: expected finite numbers", hint="such as 1,1,-1")
+    if not greatest:
+        raise UsageError("weights: expected one that is not 0", hint="such as 1,1,-1")
+    shares = [weight / greatest for weight in given]
+    total = math.fsum(shares)
+    if abs(total) <= _LEAST_SUM:
+        raise UsageError(
+            f"weights {_listed(given)}: add up to 0, by which they cannot be divided",
+            hint="let them add up to 1: of A, B and C, 1,1,-1 makes A + B - C",
+        )
+    return [share / total for share in shares]
+
+
+def _notes_on(weights: Sequence[float], has_slots: bool) -> list[str]:
+    """Return what a plan says of weights that were given."""
+    greatest = max(map(abs, weights))
+    total = math.fsum(weight / greatest for weight in weights) * greatest
+    text = f"weights {_listed(weights)}, which add up to {total:.6g}"
+    notes = [text if math.isclose(total, 1) else f"{text} and are divided by that"]
+    if has_slots and min(weights) < 0:
+        notes.append(
+            "what an optimizer keeps may come out below 0 where it must not, as second moments must not: "
+            "ckpt edit --strip-optimizer leaves it out"
+        )
+    return notes
+
+
+def _listed(weights: Sequence[float]) -> str:
+    return ", ".join(f"{weight:g}" for weight in weights)

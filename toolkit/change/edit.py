@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 
 from toolkit import renaming
 from toolkit.change import operations
+from toolkit.change.casts import read_cast
 from toolkit.change.drafts import Draft
 from toolkit.change.plan import FilePlan
 from toolkit.change.reinit import reinitialize
 from toolkit.change.results import Progress
 from toolkit.checkpoint import Checkpoint
+from toolkit.dtypes import DTypeLike, as_dtype
 from toolkit.formats.bundle.sharing import DataMode
 from toolkit.formats.opening import as_checkpoint
 from toolkit.renaming import Renames
@@ -96,20 +98,27 @@ class Edit:
         """
         return self._after(operations.strip_optimizer)
 
-    def cast(self, pattern: str, dtype: str, *, clip: bool = False) -> Edit:
-        """Let variables be of another dtype; of a scope or glob those of its kind, floats or integers.
+    def cast(
+        self, pattern: str | DTypeLike | None, dtype: DTypeLike | None = None, *, clip: bool = False
+    ) -> Edit:
+        """Let variables be of another dtype.
+
+        `cast("bfloat16")` means all floating-point weights and moving averages, but not slots, counters and
+        metrics. `cast("net/**", "bfloat16")` means what a pattern matches: by a scope, glob or `re:…` what is
+        of the dtype's kind, floats or integers; by a name any variable.
 
         Args:
-            pattern: Which variables.
-            dtype: TensorFlow's name of the dtype.
+            pattern: Which variables; or the dtype alone.
+            dtype: What they become: a name (`bfloat16`, `fp16`), or NumPy's or TensorFlow's dtype.
             clip: Let values beyond what it can say become the nearest that it can. Otherwise `write`
                 raises MismatchError, which says how many there are.
 
         Raises:
             VariableNotFoundError: The pattern means nothing.
-            UsageError: There is no such dtype, or nothing that can be cast to it.
+            UsageError: `dtype` is none, or nothing can be cast to it.
         """
-        return self._after(lambda draft: operations.cast(draft, pattern, dtype, clip=clip))
+        meant, target = (pattern, as_dtype(dtype)) if dtype is not None else read_cast(pattern)
+        return self._after(lambda draft: operations.cast(draft, meant, target, clip=clip))
 
     def set(self, name: str, value: object) -> Edit:
         """Give a variable a value.

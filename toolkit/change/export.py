@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from toolkit import renaming
 from toolkit.change import results
-from toolkit.change.casts import meant_by, read_casts
+from toolkit.change.casts import Casts, meant_by, read_casts
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
 from toolkit.change.shards import check, write_shards
@@ -141,7 +141,7 @@ def plan_export(
     *,
     exclude: str | Iterable[str] = (),
     rename: Renames = (),
-    cast: Mapping[str, str] | Iterable[str] = (),
+    cast: Casts = (),
     to_tf1: bool = False,
     weights_only: bool = False,
 ) -> ExportPlan:
@@ -152,7 +152,8 @@ def plan_export(
         patterns: Which variables, by their names in the checkpoint.
         exclude: Which to leave out.
         rename: `{OLD: NEW}`, or `OLD=NEW` strings.
-        cast: `{PATTERN: DTYPE}`, or `PATTERN=DTYPE` strings, by the names in the checkpoint.
+        cast: `{PATTERN: DTYPE}`, or `PATTERN=DTYPE` strings, by the names in the checkpoint; or a dtype alone
+            (`bfloat16`, `np.float16`), which all floating-point weights and moving averages become.
         to_tf1: Call the variables of an object-based checkpoint by their readable names, which are those
             of TensorFlow 1 where there are such, and leave the object graph out: for `write`, which makes
             a name-based checkpoint of it. `rename` then means the readable names.
@@ -217,7 +218,7 @@ def export(
     *,
     exclude: str | Iterable[str] = (),
     rename: Renames = (),
-    cast: Mapping[str, str] | Iterable[str] = (),
+    cast: Casts = (),
     compress: str | None = None,
     checksum: bool = False,
     max_shard_size: str | int | None = None,

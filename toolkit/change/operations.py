@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import casting, dtypes, names, renaming
+from toolkit import casting, names, renaming
 from toolkit.change import results
 from toolkit.change.casts import meant_by
 from toolkit.change.drafts import Draft, Item, refuse_name
 from toolkit.change.values import read_value
+from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
 from toolkit.formats.bundle.object_edit import moves_of, path_of
 from toolkit.renaming import OldNew, Rule
@@ -143,13 +144,12 @@ def strip_optimizer(draft: Draft) -> None:
     draft.drop(chosen, "kept by an optimizer")
 
 
-def cast(draft: Draft, pattern: str, dtype: str, *, clip: bool) -> None:
-    """Let what a pattern means, as `meant_by` says, be of another dtype.
+def cast(draft: Draft, pattern: str | None, target: DType, *, clip: bool) -> None:
+    """Let what a pattern means, or without one all weights, as `meant_by` says, be of another dtype.
 
     Raises:
-        VariableNotFoundError, UsageError: The pattern means nothing, or there is no such dtype or cast.
+        VariableNotFoundError, UsageError: The pattern means nothing, or there is no such cast.
     """
-    target = dtypes.as_dtype(dtype)
     variables = {name: item.result for name, item in draft.items.items()}
     for name in meant_by(pattern, target, variables, draft.roles, draft.paths, draft.ways, where=draft.where):
         item = draft.items[name]

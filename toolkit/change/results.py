@@ -58,7 +58,8 @@ def mean(name: str, parts: Sequence[Variable], weights: Sequence[float]) -> Vari
     Args:
         name: What it is called.
         parts: Floating-point or complex, all of one dtype and shape.
-        weights: One for each; they add up to 1.
+        weights: One for each; they add up to 1. Where one is negative the result may be too large for the
+            dtype: then taking the values raises MismatchError.
     """
     return Variable(name, parts[0].spec, _Mean(parts, weights), None)
 
@@ -179,6 +180,8 @@ class _Mean(TensorSource):
         sizes = [min(step, variable.nbytes - start) for start in range(0, variable.nbytes, step)]
         read = [regroup(part.chunks(max_bytes=step, verify=verify), sizes) for part in self._parts]
         totals, scratch = np.empty((2, step // rounded.itemsize), wide)
+        can_overflow = min(self._weights, default=0) < 0  # a mean lies between what it is of
+        lost = casting.Lost(variable.name, variable.dtype, variable.num_elements)
         for chunks in zip(*read, strict=True):
             size = chunks[0].size // rounded.itemsize
             total, weighted = totals[:size], scratch[:size]
@@ -187,7 +190,12 @@ class _Mean(TensorSource):
                 for chunk, weight in zip(chunks, self._weights, strict=True):
                     np.multiply(chunk.view(rounded), weight, out=weighted, dtype=wide, casting="unsafe")
                     total += weighted
-                yield total.astype(rounded).view(np.uint8)
+                result = total.astype(rounded)
+                if can_overflow:
+                    lost.add(total[~np.isfinite(result) & np.isfinite(total)])
+            if not lost:  # else the rest is counted, to be told in one error
+                yield result.view(np.uint8)
+        lost.check()
 
 
 class _Cast(TensorSource):

@@ -53,7 +53,11 @@ def average(
     out: options.Out = None,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="W,W…", help="What each counts; by default all the same.", show_default=False),
+        typer.Option(
+            metavar="W,W…",
+            help="What each counts, by default all the same; divided by their sum. 1,1,-1 makes A + B - C.",
+            show_default=False,
+        ),
     ] = None,
     decay: Annotated[
         float | None,

@@ -86,7 +86,10 @@ def edit(
     cast: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN=DTYPE", help="Cast these to DTYPE. May be repeated.", show_default=False
+            metavar="[PATTERN=]DTYPE",
+            help="Cast these to DTYPE (bfloat16, fp16); DTYPE alone: all floating-point weights and moving "
+            "averages, no slots, counters or metrics. May be repeated.",
+            show_default=False,
         ),
     ] = None,
     set_: Annotated[
@@ -173,10 +176,7 @@ def _after(edited: "Edit", name: str, value: Any, *, clip: bool) -> "Edit":
     if name == "strip_optimizer":
         return edited.strip_optimizer()
     if name == "cast":
-        pattern, _, dtype = value.rpartition("=")
-        if not pattern or not dtype:
-            raise UsageError(f"{value!r}: not a cast", hint="write PATTERN=DTYPE: --cast 'net/**=bfloat16'")
-        return edited.cast(pattern, dtype, clip=clip)
+        return edited.cast(value, clip=clip)
     target, equals, given = value.partition("=")
     if not (target and equals and given):
         write = "NAME=VALUE: --set global_step=0" if name == "set_" else "NEW=OLD: --copy head2=head"

@@ -27,8 +27,9 @@ def export(
     cast: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN=DTYPE",
-            help="Convert these to DTYPE. May be repeated.",
+            metavar="[PATTERN=]DTYPE",
+            help="Cast these to DTYPE (bfloat16, fp16); DTYPE alone: all floating-point weights and moving "
+            "averages, no slots, counters or metrics. May be repeated.",
             show_default=False,
         ),
     ] = None,
