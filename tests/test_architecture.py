@@ -18,6 +18,7 @@ FLOORS = [
     ("toolkit.version", 1),
     ("toolkit.publish", 2),
     ("toolkit.staging", 2),
+    ("toolkit.made_directories", 2),
     ("toolkit.units", 2),
     ("toolkit.metadata", 2),
     ("toolkit.roles", 2),

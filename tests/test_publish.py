@@ -106,7 +106,8 @@ def test_force_takes_away_what_no_index_points_at(tmp_path):
         ("folder", UsageError, "is a directory, not the prefix"),
         ("folder/", UsageError, "is a directory, not the prefix"),
         ("file", PublishError, "a file of this name exists"),
-        ("nowhere/m", PublishError, "nowhere does not exist"),
+        ("file/m", PublishError, "file is not a directory"),
+        ("file/deep/er/m", PublishError, "file is not a directory"),
     ],
 )
 def test_reject_prefixes(tmp_path, prefix, error, message):
@@ -186,6 +187,91 @@ def test_whatever_comes_between_leaves_old_or_new_and_nothing_else(tmp_path, mon
                 assert turn or call == "rename" or not force
                 return
     raise AssertionError("it is met again and again")
+
+
+@pytest.mark.parametrize("call", SYSTEM_CALLS)
+@pytest.mark.parametrize("how", ["error", "interrupt before", "interrupt after"])
+def test_directories_that_were_made_are_removed_where_nothing_comes_of_it(tmp_path, monkeypatch, call, how):
+    for turn in range(100):
+        root = tmp_path / f"turn{turn}"
+        root.mkdir()
+        error = OSError(errno.EIO, "Input/output error") if how == "error" else KeyboardInterrupt()
+
+        def act(root=root):
+            put(root / "a" / "b" / "m", 2)
+
+        try:
+            came = disturbed(monkeypatch, call, turn, error, after=how.endswith("after"), act=act)
+        except (CheckpointError, KeyboardInterrupt):
+            if value_of(root / "a" / "b" / "m") is None:
+                assert names_in(root) == []
+            else:
+                assert sorted(contents(root)) == ["a/b/m.data-00000-of-00001", "a/b/m.index"]
+        else:
+            assert sorted(contents(root)) == ["a/b/m.data-00000-of-00001", "a/b/m.index"]
+            if not came:
+                return
+    raise AssertionError("it is met again and again")
+
+
+def test_of_directories_above_only_those_that_were_missing_are_removed(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ValueError, match="no"), Publication(str(tmp_path / "a/b/c/x")):
+        assert names_in(tmp_path / "a/b") == ["c"]
+        raise ValueError("no")
+    assert names_in(tmp_path / "a") == []
+    with pytest.raises(ValueError, match="no"), Publication(str(tmp_path / "a/b/c/x")):
+        (tmp_path / "a/b/mine").write_bytes(b"")
+        raise ValueError("no")
+    assert names_in(tmp_path / "a/b") == ["mine"]
+
+
+def test_a_path_with_dots_and_a_relative_one_are_made_as_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(Path("new/../other/./m"), 1)
+    assert names_in(tmp_path) == ["new", "other"]
+    put(Path("x/y/m"), 1)
+    assert value_of(Path("x/y/m")) == 1
+
+
+def test_two_writers_into_one_new_directory_do_not_trip_over_each_other(tmp_path, monkeypatch):
+    """One fails and removes the directory while the other is about to use it."""
+    real = os.listdir
+    first = Publication(str(tmp_path / "d/x"))
+    left = []
+
+    def leave_first(*arguments):
+        if not left:
+            left.append(True)
+            first.__exit__(None, None, None)
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "listdir", leave_first)
+    put(tmp_path / "d/m", 1)
+    assert left
+    assert value_of(tmp_path / "d/m") == 1
+
+
+def test_new_directories_are_synced_into_those_above_before_the_result_exists(tmp_path, monkeypatch):
+    done = []
+    real, real_link = os.fsync, os.link
+
+    def fsync(fd):
+        done.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), tmp_path))
+        real(fd)
+
+    def link(source, target, **keywords):
+        done.append(f"link {os.path.basename(target)}")
+        real_link(source, target, **keywords)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    put(tmp_path / "a/b/m", 1)
+    before = done[: done.index("link m.index")]
+    assert {".", "a", "a/b"} <= set(before)  # whose entries are a, a/b, and the data file
+    done.clear()
+    put(tmp_path / "c/d/m", 1, sync=False)
+    assert not [step for step in done if not step.startswith("link")]
 
 
 def test_an_old_checkpoint_is_not_mixed_with_what_another_writer_did_meanwhile(tmp_path):

@@ -59,3 +59,19 @@ def test_a_killed_writer_leaves_old_or_new_and_the_next_one_cleans_up(tmp_path, 
         if not killed:
             return
     raise AssertionError("it is killed again and again")
+
+
+@pytest.mark.parametrize("call", ["mkdir", "link", "fsync", "rmdir"])
+def test_a_writer_killed_in_a_directory_that_it_made_leaves_at_most_an_empty_one(tmp_path, call):
+    for turn in range(100):
+        root = tmp_path / f"{call}{turn}"
+        root.mkdir()
+        killed = killed_at(root / "a" / "b" / "m", call, turn, force=False)
+        value = value_of(root / "a" / "b" / "m")
+        assert value == 2 or (killed and value is None)
+        put(root / "a" / "b" / "next", 5)  # whoever writes to the same place next
+        files = ["m.data-00000-of-00001", "m.index", "m.meta"] if value else []
+        assert names_in(root / "a" / "b") == [*files, "next.data-00000-of-00001", "next.index"]
+        if not killed:
+            return
+    raise AssertionError("it is killed again and again")

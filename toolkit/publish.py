@@ -18,11 +18,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
 from toolkit.errors import CheckpointError, PublishError
+from toolkit.made_directories import MadeDirectories, existing_directory
 from toolkit.staging import (
     NO_LINKS,
     PARTS,
@@ -36,6 +36,9 @@ from toolkit.staging import (
     sweep,
 )
 
+_MAX_ATTEMPTS = 5
+"""How often the directory is made that other writers make and remove at the same time."""
+
 
 class Publication:
     """Files on their way to `destination`, the path of the commit file, and beside it.
@@ -44,13 +47,16 @@ class Publication:
     without `publish`, or by an exception, everything staged is removed; an `OSError` on the way out
     becomes a `PublishError`.
 
+    Directories on the way to `destination` that do not exist are made, and removed again unless a file comes to
+    lie in them.
+
     Args:
         destination: Where the commit file will be.
         force: Replace the file there; otherwise it must not exist.
         sync: Make the result survive a power loss. Without it, it survives only the process.
 
     Raises:
-        PublishError: The directory is missing or not writable, or `destination` exists.
+        PublishError: The directory cannot be made or is not writable, or `destination` exists.
     """
 
     def __init__(self, destination: str, *, force: bool = False, sync: bool = True) -> None:
@@ -58,18 +64,37 @@ class Publication:
         self._directory, self._commit_name = os.path.split(destination)
         self._force = force
         self._sync = sync
+        self._found: dict[str, Identity | None] = {}
+        self._parents = MadeDirectories(self._directory)
         refuse_destination(destination, force=force)
-        with self._refusals():
-            sweep(self._directory)
-            self._found: dict[str, Identity | None] = {}
-            self.replaces([destination])
-            self._staging = Staging(self._directory)
+        try:
+            with self._refusals():
+                self._stage()
+        except BaseException:
+            self._parents.remove_empty()
+            raise
+
+    def _stage(self) -> None:
+        """Make the staging directory, and those above it."""
+        for attempt in range(_MAX_ATTEMPTS):
+            self._parents.make()
+            try:
+                sweep(self._directory)
+                self.replaces([self._destination])
+                self._staging = Staging(self._directory)
+                return
+            except FileNotFoundError:  # another writer removed the directory that it had made
+                if attempt == _MAX_ATTEMPTS - 1:
+                    raise
 
     def __enter__(self) -> Publication:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._staging.close()
+        try:
+            self._staging.close()
+        finally:
+            self._parents.remove_empty()
         if isinstance(error, OSError) and not isinstance(error, CheckpointError):
             raise self._refused(error) from error
 
@@ -124,6 +149,8 @@ class Publication:
                         for name in sorted(os.listdir(self._part(part, ""))):
                             self._place(self._part(part, name))
                     self._fsync(self._directory or ".")
+                    for directory in self._parents.made:
+                        self._fsync(os.path.dirname(directory) or ".")
                     self._commit()
                     self._fsync(self._directory or ".")
                     self._staging.settle()
@@ -247,18 +274,12 @@ def refuse_destination(destination: str, *, force: bool) -> None:
     """Raise if `destination` cannot be written, as far as that can be told beforehand.
 
     Raises:
-        PublishError: Its directory is missing, or without `force` it exists.
+        PublishError: A file lies where its directory, or one above, would be; or without `force` it exists.
     """
-    directory = os.path.dirname(destination) or "."
-    if os.path.lexists(directory) and not os.path.isdir(directory):
-        raise PublishError(
-            f"{destination}: {directory} is not a directory", path=destination, hint="choose another place"
-        )
+    directory = existing_directory(os.path.dirname(destination))
     if not os.path.isdir(directory):
         raise PublishError(
-            f"{destination}: the directory {directory} does not exist",
-            path=destination,
-            hint=f"mkdir -p {shlex.quote(directory)}",
+            f"{destination}: {directory} is not a directory", path=destination, hint="choose another place"
         )
     if not force and os.path.lexists(destination):
         raise exists(destination)

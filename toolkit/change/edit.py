@@ -15,6 +15,7 @@ from toolkit.change.results import Progress
 from toolkit.checkpoint import Checkpoint
 from toolkit.dtypes import DTypeLike, as_dtype
 from toolkit.formats.bundle.sharing import DataMode
+from toolkit.formats.endings import refuse_ending
 from toolkit.formats.opening import as_checkpoint
 from toolkit.renaming import Renames
 
@@ -205,6 +206,7 @@ class Edit:
         Raises:
             CheckpointError: As `FilePlan.write`.
         """
+        refuse_ending(os.fspath(prefix))
         plan = self.plan(data=data)
         plan.write(prefix, keep_meta=keep_meta, force=force, sync=sync, progress=progress)
         return plan

@@ -11,6 +11,7 @@ from toolkit.change.plan import FilePlan
 from toolkit.change.rules import Rules, Target, copied
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
+from toolkit.formats.endings import refuse_ending
 from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Action, Verdict
 from toolkit.renaming import Renames
@@ -83,6 +84,7 @@ def import_checkpoint(
     Raises:
         CheckpointError: As they do.
     """
+    refuse_ending(os.fspath(prefix))
     plan = plan_import(source, rename=rename, object_graph_from=object_graph_from)
     plan.write(prefix, max_shard_size=max_shard_size, force=force, sync=sync)
     return plan

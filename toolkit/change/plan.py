@@ -16,7 +16,9 @@ from toolkit.formats.bundle import naming, sharding
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.sharing import DataMode, Layout, SharedFile
+from toolkit.formats.endings import refuse_ending
 from toolkit.formats.read_back import check_written
+from toolkit.made_directories import existing_directory
 from toolkit.names import encode_name
 from toolkit.plan import Advice, Bytes, Plan, Verdict
 from toolkit.units import count, parse_size, size
@@ -86,7 +88,7 @@ class FilePlan(Plan):
         """Let `bytes` and `notes` say what writing to `prefix` would move: no link leaves its file system."""
         if self._mode is None:
             return
-        device = os.stat(os.path.dirname(os.fspath(prefix)) or ".").st_dev
+        device = os.stat(existing_directory(os.path.dirname(os.fspath(prefix)))).st_dev
         layout = self._layout(self.results)
         away = sum(file.nbytes for file in layout.files if file.extent.identity[0] != device)
         self._set_moved(layout, away)
@@ -137,12 +139,13 @@ class FilePlan(Plan):
             PlanError: It cannot be carried out; nothing was done.
             MismatchError: A source has changed since the plan was made.
             PublishError: It exists, or the system refuses something.
-            UsageError: `prefix` cannot be one.
+            UsageError: `prefix` cannot be one, or its ending says another format (`mean.h5`).
             FormatError, ReadError: A source is damaged, or changed meanwhile.
         """
+        prefix = os.fspath(prefix)
+        refuse_ending(prefix)
         self.check()
         refuse_changed(self.files)
-        prefix = os.fspath(prefix)
         refuse_source(prefix, self.sources)
         meta = self.meta if keep_meta else None
         if keep_meta and meta is None:

@@ -31,7 +31,7 @@ def write_shards(
     directory, name = os.path.split(base)
     old = [
         os.path.join(directory, entry)
-        for entry in os.listdir(directory or ".")
+        for entry in (os.listdir(directory or ".") if os.path.isdir(directory or ".") else ())
         if re.fullmatch(rf"{re.escape(name)}(-\d{{5}}-of-\d{{5}})?\.safetensors", entry)
     ]
     if old and not force:

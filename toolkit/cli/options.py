@@ -24,6 +24,15 @@ def _set_debug(value: bool) -> bool:
     return value
 
 
+def _refuse_ending(out: str | None) -> str | None:
+    """Refuse an OUT whose ending says another format, before anything is done."""
+    from toolkit.formats.endings import refuse_ending
+
+    if out:
+        refuse_ending(out)
+    return out
+
+
 Ckpt = Annotated[
     str,
     typer.Argument(
@@ -71,7 +80,14 @@ SelectFrom = Annotated[
 ]
 Out = Annotated[
     str | None,
-    typer.Option("-o", "--output", metavar="OUT", help="Prefix of the new checkpoint.", show_default=False),
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Prefix of the new checkpoint.",
+        show_default=False,
+        callback=_refuse_ending,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")]
 NoSync = Annotated[

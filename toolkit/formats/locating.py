@@ -10,6 +10,7 @@ from toolkit import names
 from toolkit.errors import FormatError, ReadError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.state import FILE_NAME, read_state
+from toolkit.formats.endings import READ
 from toolkit.formats.file import ReadFile
 from toolkit.formats.identify import HDF5, SAFETENSORS, SAFETENSORS_INDEX, TABLE, UNKNOWN, ZIP, Kind, identify
 
@@ -19,7 +20,6 @@ Note = Callable[[str], None]
 _MAX_LISTED = 5
 _SINGLE_FILES = (TABLE, HDF5, ZIP, SAFETENSORS, SAFETENSORS_INDEX)
 """What a checkpoint in one file may be."""
-_SUFFIXES = (".h5", ".hdf5", ".keras", ".safetensors", ".npz")
 _MAX_IDENTIFIED = 200
 """How many files of a directory are looked into, to find a checkpoint among them."""
 
@@ -178,7 +178,7 @@ def _may_be_one(path: str) -> bool:
         kind = identify(ReadFile(path))
     except ReadError:
         return False
-    return kind is TABLE or (kind in _SINGLE_FILES and path.endswith((*_SUFFIXES, ".json")))
+    return kind is TABLE or (kind in _SINGLE_FILES and path.endswith((*READ, ".json")))
 
 
 def _refuse(path: str) -> NoReturn:

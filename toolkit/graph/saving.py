@@ -12,6 +12,7 @@ from toolkit.errors import ModelError, PublishError
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import renumber
+from toolkit.formats.endings import refuse_ending
 from toolkit.formats.read_back import check_written
 from toolkit.graph.failures import as_system_error, reason
 from toolkit.graph.variables import Partitioned, by_name, dtype_of, parts_of, shape_of
@@ -42,11 +43,12 @@ def save(
 
     Raises:
         PublishError: `prefix` exists, or the system refuses something.
-        UsageError: `prefix` cannot be one.
+        UsageError: `prefix` cannot be one, or its ending says another format.
         ModelError: A variable has no value.
         MismatchError, FormatError: What was written is not what was meant.
     """
     prefix = os.fspath(prefix)
+    refuse_ending(prefix)
     graph = session.graph
     variables = by_name(graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES))
     known = checksums or {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from toolkit.errors import PublishError, UsageError
 from toolkit.formats.bundle import naming
+from toolkit.formats.endings import refuse_ending
 from toolkit.publish import Publication, exists, refuse_destination
 
 
@@ -62,9 +63,10 @@ def refuse_prefix(prefix: str, *, force: bool = False) -> None:
     """Raise if nothing can be written under `prefix`, as far as that can be told beforehand.
 
     Raises:
-        UsageError: `prefix` cannot be one.
-        PublishError: Its directory does not exist; or, without `force`, there is a checkpoint.
+        UsageError: `prefix` cannot be one, or its ending says another format.
+        PublishError: A file lies where its directory would be; or, without `force`, there is a checkpoint.
     """
+    refuse_ending(prefix)
     owner = naming.prefix_of(prefix)
     if owner is not None:
         raise UsageError(
