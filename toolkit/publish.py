@@ -47,8 +47,7 @@ class Publication:
     without `publish`, or by an exception, everything staged is removed; an `OSError` on the way out
     becomes a `PublishError`.
 
-    Directories on the way to `destination` that do not exist are made, and removed again unless a file comes to
-    lie in them.
+    Directories above `destination` that do not exist are made, and removed again where nothing comes of it.
 
     Args:
         destination: Where the commit file will be.

@@ -37,8 +37,8 @@ class Role(NamedTuple):
 
     Attributes:
         kind: `weight`; `slot` or `moving_average` of the variable `of`; `counter`, a scalar that
-            counts steps; `metric`, what a metric sums up while training; `metadata`, which is not a value of
-            the model at all.
+            counts steps, or another number that an optimizer keeps (`RMSprop/decay`); `metric`, what a metric
+            sums up while training; `metadata`, which is not a value of the model at all.
         of: The variable that a slot or moving average belongs to.
     """
 
@@ -91,9 +91,28 @@ def _other(name: str, variable: Described, variables: Mapping[str, Described]) -
         if found and owner + ATTRIBUTE in variables:
             return Role("slot", owner + ATTRIBUTE)
     leaf = _without_number(name.rpartition("/")[2])
-    if not variable.shape and (variable.dtype.kind == "int" or leaf in _BETA_POWERS):
+    if not variable.shape and (
+        variable.dtype.kind == "int" or leaf in _BETA_POWERS or _OPTIMIZER_NUMBER.search(name)
+    ):
         return _COUNTER
     return _WEIGHT
+
+
+_OPTIMIZER_NUMBER = re.compile(
+    r"(^|/)(\w*adam\w*|adadelta\w*|adagrad\w*|adafactor|\w*sgd\w*|nadam|rm_?sprop\w*|ftrl\w*|lion|lamb|lars|muon"
+    r"|yogi|novo_?grad|adabound|adabelief|\w*optimizer\w*)(_\d+)?/"
+    r"(_?learning_rate|lr|decay|weight_decay|momentum|rho|epsilon|beta(_1|_2)?|iter|iterations|initial_decay"
+    r"|clipnorm|clipvalue|momentum_cache|_?u_product|dynamic_scale|current_loss_scale|good_steps"
+    r"|initial_accumulator_value|l1_regularization_strength|l2_regularization_strength"
+    r"|l2_shrinkage_regularization_strength|learning_rate_power|sma_threshold|warmup_proportion|total_steps"
+    r"|min_lr)(_\d+)?\Z"
+    r"|(^|/)(learning_rate|current_loss_scale)(_\d+)?\Z",
+    re.IGNORECASE,
+)
+"""What the optimizers of Keras and TensorFlow Addons call their numbers, in scopes that are called after them.
+
+Source: keras/src/optimizers (Keras 1 to 3); tensorflow_addons/optimizers.
+"""
 
 
 def _is_average(leaf: str) -> bool:

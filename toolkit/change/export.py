@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from toolkit import renaming
 from toolkit.change import results
 from toolkit.change.casts import Casts, meant_by, read_casts
+from toolkit.change.destinations import check_destination
+from toolkit.change.exported_names import Wanted, display_names, objects_in, origin_of, scope_of
 from toolkit.change.plan import FilePlan, refuse_source
 from toolkit.change.results import Progress
 from toolkit.change.shards import check, write_shards
 from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import DType
-from toolkit.errors import UsageError
+from toolkit.errors import VariableNotFoundError
 from toolkit.formats.opening import as_checkpoint
+from toolkit.formats.origins import Origin
 from toolkit.plan import Action, Verdict
-from toolkit.publish import Publication
-from toolkit.renaming import Renames
-from toolkit.roles import Role
-from toolkit.selection import select
+from toolkit.publish import Publication, refuse_destination
+from toolkit.renaming import Renames, Rule
+from toolkit.roles import OBJECT_GRAPH, Role
+from toolkit.selection import listed, select
 from toolkit.units import parse_size
 from toolkit.version import __version__
 
-SUFFIXES = (".h5", ".hdf5", ".safetensors", ".npz")
 PRODUCER = f"checkpoint-toolkit {__version__}"
 """Who wrote a file, as it says itself."""
 
@@ -52,8 +54,10 @@ class ExportPlan(FilePlan):
         places: Where each result stands among the objects of a model, by name, if the checkpoint tells and
             weights alone are exported: they are then in the order in which the model made them.
         trained: Which of them an optimizer trains, if the checkpoint tells.
+        kept: What the file keeps beside them, to give the checkpoint back.
     """
 
+    kept = Origin()
     places: Mapping[str, str] | None = None
     trained: frozenset[str] | None = None
 
@@ -79,7 +83,7 @@ class ExportPlan(FilePlan):
             max_shard_size: For safetensors: `500MB`, or bytes; what is larger goes to several files
                 and an index, `OUT.safetensors.index.json`.
             layout: Of HDF5: `tf`, or `keras`, the legacy layout that Keras loads with
-                `load_weights(…, by_name=True)`; for that the plan is made with `weights_only`.
+                `load_weights(…, by_name=True)`; for that the plan is made with `layout="keras"`.
             stats: Add a histogram of each variable to HDF5, on which h5web opens.
             force: Replace what is there.
             sync: Make it survive a power loss.
@@ -93,7 +97,7 @@ class ExportPlan(FilePlan):
                 has changed since the plan was made.
         """
         out = os.fspath(out)
-        check_destination(
+        kind = check_destination(
             out,
             compress=compress,
             checksum=checksum,
@@ -101,27 +105,35 @@ class ExportPlan(FilePlan):
             layout=layout,
             stats=stats,
         )
+        refuse_destination(out, force=force)
         refuse_source(out, self.sources)
         refuse_changed(self.files)
+        origin = self.kept if layout == "tf" else Origin()
         variables = self.watched(progress)
         attributes = _attributes(self.sources[0])
         if max_shard_size is not None:
             limit = parse_size(max_shard_size)
             if sum(v.nbytes for v in self.results.values()) > limit:
-                path, nbytes = write_shards(out, variables, attributes, limit, force=force, sync=sync)
+                path, nbytes = write_shards(out, variables, attributes, origin, limit, force=force, sync=sync)
                 return Exported(path, len(variables), nbytes)
         with Publication(out, force=force, sync=sync) as publication:
             staged = publication.staged(os.path.basename(out))
-            if out.endswith(".npz"):
+            if kind == "npz":
                 from toolkit.formats import npz_writer
 
                 checksums = npz_writer.write(
-                    staged, variables.values(), attributes=attributes, compress=compress is not None
+                    staged,
+                    variables.values(),
+                    attributes=attributes,
+                    compress=compress is not None,
+                    origin=origin,
                 )
-            elif out.endswith(".safetensors"):
+            elif kind == "safetensors":
                 from toolkit.formats import safetensors_writer
 
-                checksums = safetensors_writer.write(staged, variables.values(), attributes=attributes)
+                checksums = safetensors_writer.write(
+                    staged, variables.values(), attributes=attributes, origin=origin
+                )
             else:
                 from toolkit.formats.hdf5 import keras_layout
                 from toolkit.formats.hdf5 import writer as hdf5
@@ -130,8 +142,10 @@ class ExportPlan(FilePlan):
                 if layout == "keras":
                     layers = keras_layout.layers_of(list(variables), self.places, self.trained)
                 options = hdf5.Options(compress, checksum, layout, stats, layers)
-                checksums = hdf5.write(staged, variables.values(), attributes=attributes, options=options)
-            publication.publish(check=lambda: check(staged, variables, checksums))
+                checksums = hdf5.write(
+                    staged, variables.values(), attributes=attributes, options=options, origin=origin
+                )
+            publication.publish(check=lambda: check(staged, variables, checksums, origin))
         return Exported(out, len(variables), os.path.getsize(out))
 
 
@@ -144,67 +158,75 @@ def plan_export(
     cast: Casts = (),
     to_tf1: bool = False,
     weights_only: bool = False,
+    raw_names: bool = False,
+    layout: str = "tf",
 ) -> ExportPlan:
     """Plan to export the variables that `patterns` mean, all without any.
+
+    Variables go by their readable names, as `inspect` shows them. Their keys, and the object graph of an
+    object-based checkpoint (TF2), are no variables of the file: they are kept in its description, and whoever
+    reads the file with the toolkit, `plan_import` too, has the checkpoint back. A `rename` leaves them out.
 
     Args:
         checkpoint: Where they are: open, or its path.
         patterns: Which variables, by their names in the checkpoint.
         exclude: Which to leave out.
-        rename: `{OLD: NEW}`, or `OLD=NEW` strings.
+        rename: `{OLD: NEW}`, or `OLD=NEW` strings, of readable names, or of keys.
         cast: `{PATTERN: DTYPE}`, or `PATTERN=DTYPE` strings, by the names in the checkpoint; or a dtype alone
             (`bfloat16`, `np.float16`), which all floating-point weights and moving averages become.
-        to_tf1: Call the variables of an object-based checkpoint by their readable names, which are those
-            of TensorFlow 1 where there are such, and leave the object graph out: for `write`, which makes
-            a name-based checkpoint of it. `rename` then means the readable names.
-        weights_only: Leave out what is no weight of the model, and call weights by their readable names.
+        to_tf1: Leave the object graph out: for `write`, which makes a name-based checkpoint. Readable names
+            are those of TensorFlow 1 where there are such.
+        weights_only: Leave out what is not of the role `weight`: slots, moving averages, counters, metrics.
+        raw_names: Let variables go by their keys.
+        layout: `keras` for HDF5 in that layout: weights alone, and what layers count beside them.
 
     Raises:
         VariableNotFoundError: A pattern or OLD matches nothing.
-        UsageError: A pattern, rename, cast or dtype cannot be read, or a cast is impossible.
+        UsageError: A pattern, rename, cast or dtype cannot be read, a cast is impossible, or `raw_names` is
+            given with `to_tf1` or `layout="keras"`.
     """
     checkpoint = as_checkpoint(checkpoint)
+    rules = renaming.read_rules(rename)
+    wanted = Wanted(to_tf1, weights_only, raw_names, layout == "keras", bool(rules))
+    wanted.check()
     variables = checkpoint.variables()
     roles, paths, places = checkpoint.roles(), checkpoint.paths(), checkpoint.tree_paths()
     chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths, ways=places)
-    if weights_only and places:
+    if (weights_only or wanted.for_keras) and places:
         rank = {name: number for number, name in enumerate(places)}
         chosen = sorted(chosen, key=lambda name: rank.get(name, len(rank)))
     chosen_roles = {name: roles[name] for name in chosen}
-    by_path = to_tf1 or weights_only
-    called = {name: paths.get(name, name) if by_path else name for name in chosen}
-    rules = renaming.read_rules(rename)
-    renamed = renaming.rename_called(chosen_roles, called, rules, where=checkpoint.path)
-    targets: dict[str, DType] = {}
-    chosen_variables = {name: variables[name] for name in chosen}
-    for pattern, dtype in read_casts(cast):
-        where = f"{checkpoint.path}, of what is exported"
-        for name in meant_by(pattern, dtype, chosen_variables, chosen_roles, paths, places, where=where):
-            targets[name] = dtype
-    of_weights = {_scope(called[name]) for name in chosen if roles[name].kind == "weight"}
+    called = display_names(chosen, {} if raw_names else paths, variables)
+    renamed = _renamed(chosen_roles, called, rules, checkpoint.path)
+    has_objects = wanted.keeps_keys and _is_wanted(OBJECT_GRAPH, roles, exclude)
+    objects = objects_in(checkpoint, roles) if has_objects else {}
+    targets = _cast_to(checkpoint, chosen_roles, cast)
+    of_weights = {scope_of(called[name]) for name in chosen if roles[name].kind == "weight"}
     verdicts = []
     made: dict[str, Variable] = {}
     action: Action
     for name in chosen:
         variable, new = variables[name], renamed[name]
         dtype = targets.get(name, variable.dtype)
-        if variable.dtype.kind == "handle":
-            action, reason = "drop", f"{dtype} has no plain values"
-        elif weights_only and not _is_of_model(roles[name], called[name], of_weights):
-            action, reason = "drop", "no weight of the model"
-        elif to_tf1 and roles[name].kind == "metadata":
-            action, reason = "drop", "a name-based checkpoint has no objects"
+        why_not = wanted.why_not(variable, roles[name], called[name], of_weights)
+        if name in objects:
+            action, reason = "keep", "beside the values, for ckpt import: no variable of the file"
+        elif why_not is not None:
+            action, reason = "drop", why_not
         elif dtype is not variable.dtype:
             made[new] = results.cast(variable, dtype, new)
             action, reason = "cast", results.describe_cast(variable, dtype)
         else:
             made[new] = variable.renamed(new)
             action, reason = ("keep", "unchanged") if new == name else ("copy", "renamed")
-            if by_path and new != name and new == called[name]:
+            if new != name and new == called[name]:
                 reason = _why_called(new, places.get(name))
         verdicts.append(Verdict(new, action, name, reason, dtype.name, variable.shape))
     plan = ExportPlan(verdicts, made, [checkpoint])
-    if weights_only and places:
+    if not to_tf1 and not wanted.for_keras:
+        keys = {new: name if wanted.keeps_keys else new for name, new in renamed.items()}
+        plan.kept = origin_of(made, keys, _roles_by_key(roles, renamed, keys), objects, path=checkpoint.path)
+    if wanted.for_keras and places:
         plan.places = {renamed[name]: place for name, place in places.items() if name in renamed}
         trained = checkpoint.trained()
         plan.trained = trained and frozenset(renamed[name] for name in trained if name in renamed)
@@ -219,6 +241,8 @@ def export(
     exclude: str | Iterable[str] = (),
     rename: Renames = (),
     cast: Casts = (),
+    weights_only: bool = False,
+    raw_names: bool = False,
     compress: str | None = None,
     checksum: bool = False,
     max_shard_size: str | int | None = None,
@@ -232,8 +256,23 @@ def export(
     Raises:
         CheckpointError: As they do.
     """
+    check_destination(
+        os.fspath(out),
+        compress=compress,
+        checksum=checksum,
+        max_shard_size=max_shard_size,
+        layout=layout,
+        stats=stats,
+    )
     plan = plan_export(
-        checkpoint, patterns, exclude=exclude, rename=rename, cast=cast, weights_only=layout == "keras"
+        checkpoint,
+        patterns,
+        exclude=exclude,
+        rename=rename,
+        cast=cast,
+        weights_only=weights_only,
+        raw_names=raw_names,
+        layout=layout,
     )
     return plan.export(
         out,
@@ -247,54 +286,44 @@ def export(
     )
 
 
-def check_destination(
-    out: str,
-    *,
-    compress: str | None = None,
-    checksum: bool = False,
-    max_shard_size: str | int | None = None,
-    layout: str = "tf",
-    stats: bool = False,
-) -> None:
-    """Raise unless `out` ends in what tells a format that is written, and has what is asked for.
-
-    Raises:
-        UsageError: It does not.
-    """
-    if not out.endswith(SUFFIXES):
-        raise UsageError(
-            f"{out}: cannot tell the format from the name",
-            hint=f"end it in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
-        )
-    if out.endswith(".weights.h5"):
-        raise UsageError(f"{out}: this ending means Keras 3's own layout", hint="end it in .h5 alone")
-    if layout not in ("tf", "keras"):
-        raise UsageError(f"layout {layout!r}: expected tf or keras", hint="--layout keras")
-    if layout != "tf" and not out.endswith((".h5", ".hdf5")):
-        raise UsageError("--layout is for HDF5", hint="leave it out, or end OUT in .h5")
-    if compress not in (None, "gzip"):
-        raise UsageError(f"compression {compress!r}: expected gzip", hint="--compress gzip")
-    if compress and out.endswith(".safetensors"):
-        raise UsageError("safetensors has no compression", hint="leave --compress out")
-    if stats and not out.endswith((".h5", ".hdf5")):
-        raise UsageError("--stats is for HDF5", hint="leave it out, or end OUT in .h5")
-    if checksum and not out.endswith((".h5", ".hdf5")):
-        raise UsageError("--checksum is for HDF5: this format has one always", hint="leave it out")
-    if max_shard_size is not None and not out.endswith(".safetensors"):
-        raise UsageError(
-            "--max-shard-size: this format is one file", hint="leave it out, or end OUT in .safetensors"
-        )
-    if max_shard_size is not None:
-        parse_size(max_shard_size)
+def _renamed(
+    roles: Mapping[str, Role], called: Mapping[str, str], rules: list[Rule], where: str
+) -> dict[str, str]:
+    """Return what each variable is called, by key, after renames of readable names, or else of keys."""
+    try:
+        return renaming.rename_called(roles, called, rules, where=where)
+    except VariableNotFoundError as error:
+        try:
+            renamed = renaming.rename(roles, rules, where=where)
+        except VariableNotFoundError:
+            raise error from None  # in the words that people read
+    return {key: called[key] if new == key else new for key, new in renamed.items()}
 
 
-def _is_of_model(role: Role, name: str, of_weights: Collection[str]) -> bool:
-    """Return whether a variable is a weight, or a number that a layer counts beside its weights."""
-    return role.kind == "weight" or (role.kind == "counter" and "/" in name and _scope(name) in of_weights)
+def _is_wanted(name: str, roles: Mapping[str, Role], exclude: str | Iterable[str]) -> bool:
+    """Return whether there is a variable of this name, and it is not excluded by that."""
+    return name in roles and name not in listed(exclude)
 
 
-def _scope(name: str) -> str:
-    return name.rpartition("/")[0]
+def _cast_to(checkpoint: Checkpoint, roles: Mapping[str, Role], casts: Casts) -> dict[str, DType]:
+    """Return what those of the chosen variables that are cast become, by key."""
+    variables = checkpoint.variables()
+    chosen = {name: variables[name] for name in roles}
+    paths, places = checkpoint.paths(), checkpoint.tree_paths()
+    where = f"{checkpoint.path}, of what is exported"
+    targets = {}
+    for pattern, dtype in read_casts(casts):
+        for name in meant_by(pattern, dtype, chosen, roles, paths, places, where=where):
+            targets[name] = dtype
+    return targets
+
+
+def _roles_by_key(
+    roles: Mapping[str, Role], renamed: Mapping[str, str], keys: Mapping[str, str]
+) -> dict[str, Role]:
+    """Return what each variable is for by what it will be read as, `of` too."""
+    final = {name: keys[renamed[name]] if name in renamed else name for name in roles}
+    return {final[name]: Role(kind, of and final.get(of)) for name, (kind, of) in roles.items()}
 
 
 def _why_called(name: str, place: str | None) -> str:

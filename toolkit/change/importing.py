@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 
 from toolkit import renaming
+from toolkit.change import operations
+from toolkit.change.drafts import Draft
 from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan
 from toolkit.change.rules import Rules, Target, copied
@@ -29,7 +31,8 @@ def plan_import(
 
     Args:
         source: What to import: open, or its path. It is not changed.
-        rename: `{OLD: NEW}`, or `OLD=NEW` strings.
+        rename: `{OLD: NEW}`, or `OLD=NEW` strings. Of an object-based checkpoint they move objects along, as
+            `edit` does.
         object_graph_from: An object-based checkpoint (TF2): the result has its objects and keys, each
             with the value that `source` has under that key, or under its readable name there.
         called: For some variables of `source`, by name, the readable name that each is meant for.
@@ -44,6 +47,11 @@ def plan_import(
     if object_graph_from is not None:
         return _with_objects(source, rename, called, as_checkpoint(object_graph_from))
     rules = renaming.read_rules(rename)
+    if rules and is_object_based(variables):
+        draft = Draft(source)
+        for rule in rules:
+            operations.rename(draft, rule)
+        return draft.plan(data="copy")
     renamed = renaming.rename_by_either(source.roles(), source.paths(), rules, where=source.path)
     verdicts = []
     results: dict[str, Variable] = {}

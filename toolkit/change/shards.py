@@ -7,11 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from toolkit.change.results import constant
 from toolkit.checkpoint import Variable
+from toolkit.dtypes import as_dtype
 from toolkit.formats import safetensors_writer as writer
 from toolkit.formats.descriptions import keys_for
 from toolkit.formats.opening import open_checkpoint
-from toolkit.formats.read_back import check_written
+from toolkit.formats.origins import Origin
+from toolkit.formats.read_back import check_written, checksum_of
 from toolkit.formats.safetensors import METADATA
 from toolkit.publish import Publication, exists
 
@@ -20,6 +25,7 @@ def write_shards(
     out: str,
     variables: Mapping[str, Variable],
     attributes: dict[str, Any],
+    origin: Origin,
     limit: int,
     *,
     force: bool,
@@ -47,12 +53,14 @@ def write_shards(
         where: dict[str, str] = {}
         for number, group in enumerate(groups):
             file = writer.shard_name(name, number, count)
-            checksums |= writer.write(publication.staged(file), group, attributes=attributes)
+            told = origin if number == 0 else origin._replace(objects={})
+            staged = publication.staged(file)
+            checksums |= writer.write(staged, group, attributes=attributes, origin=told)
             where |= {keys[variable.name]: file for variable in group}
         staged = publication.staged(os.path.basename(index))
         nbytes = sum(variable.nbytes for variable in variables.values())
         writer.write_index(staged, where, nbytes)
-        publication.publish(check=lambda: check(staged, variables, checksums))
+        publication.publish(check=lambda: check(staged, variables, checksums, origin))
     written = [
         index,
         *(os.path.join(directory, writer.shard_name(name, i, count)) for i in range(len(groups))),
@@ -60,7 +68,11 @@ def write_shards(
     return index, sum(map(os.path.getsize, written))
 
 
-def check(path: str, variables: Mapping[str, Variable], checksums: Mapping[str, int]) -> None:
+def check(path: str, variables: Mapping[str, Variable], checksums: Mapping[str, int], origin: Origin) -> None:
     """Read what was written, and compare it with what was meant."""
+    expected = {origin.key_of(n): (v.dtype, v.shape, checksums[n]) for n, v in variables.items()}
+    for key, value in origin.objects.items():
+        meant = constant(key, np.array(value, object), as_dtype("string"))
+        expected[key] = (meant.dtype, meant.shape, checksum_of(meant))
     with open_checkpoint(path) as written:
-        check_written(written, {n: (v.dtype, v.shape, checksums[n]) for n, v in variables.items()})
+        check_written(written, expected)

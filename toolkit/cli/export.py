@@ -1,26 +1,39 @@
 """`ckpt export`: a checkpoint's variables in another format."""
 
+import re
+import shlex
 from typing import Annotated, Literal
 
 import typer
 
 from toolkit.cli import options, output
-from toolkit.cli.keras_weights import export_weights
+from toolkit.cli.keras_weights import export_weights, is_of_keras3
 from toolkit.cli.patterns import gather
 from toolkit.errors import UsageError
 
 
 def export(
     ckpt: options.Ckpt,
-    out: Annotated[
-        str,
+    first: Annotated[
+        str | None,
         typer.Argument(
-            metavar="OUT",
-            help="The file to write: OUT.h5, OUT.safetensors, OUT.npz; with --to-tf1, a prefix.",
+            metavar="[OUT]",
+            help="The file to write: OUT.h5, OUT.safetensors, OUT.npz; with --to-tf1, a prefix. Or give it "
+            "with -o.",
             show_default=False,
         ),
-    ],
+    ] = None,
     pattern: options.Patterns = None,
+    output_: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="The file to write; all arguments after CKPT are patterns then.",
+            show_default=False,
+        ),
+    ] = None,
     exclude: options.Exclude = None,
     select_from: options.SelectFrom = None,
     rename: options.Rename = None,
@@ -66,6 +79,14 @@ def export(
     stats: Annotated[
         bool, typer.Option("--stats", help="Add a histogram of each variable to HDF5, for h5web.")
     ] = False,
+    raw_names: Annotated[
+        bool,
+        typer.Option("--raw-names", help="Call variables by their keys, not by their readable names."),
+    ] = False,
+    weights_only: Annotated[
+        bool,
+        typer.Option("--weights-only", help="Leave out slots, moving averages, counters and metrics."),
+    ] = False,
     to_tf1: Annotated[
         bool,
         typer.Option("--to-tf1", help="Write a name-based checkpoint of an object-based one (TF2)."),
@@ -80,11 +101,13 @@ def export(
 ) -> None:
     """Export variables to HDF5, safetensors or .npz.
 
-    The file is read back and every value compared before it appears. TensorFlow is not loaded.
+    Variables go by the names that inspect shows. The file is read back and every value compared before it
+    appears; ckpt import makes a checkpoint of it again, with its keys and objects. TensorFlow is not loaded.
     """
-    if layout == "keras3" or model is not None or out.endswith(".weights.h5"):
+    out, named = _sorted_out(first, pattern, output_, dry_run=dry_run, is_prefix=to_tf1)
+    if layout == "keras3" or model is not None or is_of_keras3(out):
         if (
-            pattern
+            named
             or exclude
             or select_from
             or cast
@@ -93,20 +116,25 @@ def export(
             or max_shard_size
             or to_tf1
             or stats
+            or raw_names
+            or weights_only
         ):
             raise UsageError(
                 "--model: all weights of the model are written as they are", hint="give --rename alone"
             )
         export_weights(ckpt, out, layout, model, rename or (), force, no_sync, dry_run, json, no_truncate)
         return
-    from toolkit.change.export import check_destination, plan_export
+    from toolkit.change.destinations import check_destination
+    from toolkit.change.export import plan_export
     from toolkit.formats.opening import open_checkpoint
+    from toolkit.publish import refuse_destination
     from toolkit.units import count, size
 
     chosen = layout or "tf"
     if to_tf1:
         _refuse_for_prefix(compress, checksum or stats, max_shard_size, layout)
-    else:
+    elif out:
+        refuse_destination(out, force=force)
         check_destination(
             out,
             compress=compress,
@@ -115,10 +143,10 @@ def export(
             layout=chosen,
             stats=stats,
         )
-    patterns = gather(pattern, select_from)
+    patterns = gather(named, select_from)
     with open_checkpoint(ckpt, note=output.message) as checkpoint:
         if to_tf1:
-            options.destination(out, dry_run=dry_run, force=force, sources=[checkpoint])
+            options.destination(out or None, dry_run=dry_run, force=force, sources=[checkpoint])
         plan = plan_export(
             checkpoint,
             patterns,
@@ -126,7 +154,9 @@ def export(
             rename=rename or (),
             cast=cast or (),
             to_tf1=to_tf1,
-            weights_only=chosen == "keras",
+            weights_only=weights_only,
+            raw_names=raw_names,
+            layout=chosen,
         )
         done = None
         if not dry_run:
@@ -152,6 +182,37 @@ def export(
                 f"{count(done.num_variables, 'variable')}, {size(done.nbytes)}; "
                 "read back: every value is equal"
             )
+
+
+def _sorted_out(
+    first: str | None, pattern: list[str] | None, output_: str | None, *, dry_run: bool, is_prefix: bool
+) -> tuple[str, list[str]]:
+    """Return OUT and the patterns; a dry run may have no OUT, and then it is empty.
+
+    Raises:
+        UsageError: There is no OUT, or two.
+    """
+    from toolkit.formats.endings import ending_of
+
+    given = [*([first] if first is not None else []), *(pattern or ())]
+    files = [each for each in given if ending_of(each) and not re.search(r"[*?\[]|^re:", each)]
+    both = [*files, *([f"-o {output_}"] if output_ is not None else [])]
+    if len(both) > 1:
+        raise UsageError(
+            f"two outputs: {both[0]} and {both[1]}",
+            hint="give one of them; with -o all arguments after CKPT are patterns",
+        )
+    if output_ is not None:
+        return output_, given
+    if first is None:
+        if dry_run:
+            return "", given
+        raise UsageError("no OUT: where to write?", hint="-o OUT.safetensors, or --dry-run")
+    if files[:1] != [first] and files and not is_prefix:
+        raise UsageError(
+            f"{first}: is not OUT, which comes before the patterns", hint=f"-o {shlex.quote(files[0])}"
+        )
+    return first, given[1:]
 
 
 def _refuse_for_prefix(

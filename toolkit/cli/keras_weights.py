@@ -7,6 +7,13 @@ from collections.abc import Iterable
 
 from toolkit.cli import graphs, output
 from toolkit.errors import UsageError
+from toolkit.formats.endings import ending_of
+
+
+def is_of_keras3(out: str) -> bool:
+    """Return whether the name of a file says that it is to have Keras 3's own layout of weights."""
+    ending = ending_of(out)
+    return ending is not None and ending.format == "keras-weights" and ending.is_exported
 
 
 def export_weights(
@@ -25,8 +32,9 @@ def export_weights(
     from toolkit.formats.opening import open_checkpoint
     from toolkit.publish import refuse_destination
 
-    is_keras3 = layout in (None, "keras3") and out.endswith(".weights.h5")
-    is_legacy = layout == "keras" and out.endswith((".h5", ".hdf5")) and not out.endswith(".weights.h5")
+    ending = ending_of(out)
+    is_keras3 = layout in (None, "keras3") and is_of_keras3(out)
+    is_legacy = layout == "keras" and ending is not None and ending.format == "hdf5"
     if model is None or not (is_keras3 or is_legacy):
         raise UsageError(
             "Keras 3's layout needs OUT.weights.h5, --layout keras3 and --model; its legacy one OUT.h5",

@@ -9,6 +9,7 @@ from typing import Any
 from toolkit import dtypes
 from toolkit.checkpoint import Variable
 from toolkit.dtypes import DType
+from toolkit.formats.origins import Origin
 from toolkit.names import encode_name
 
 
@@ -43,7 +44,9 @@ def fits(dtype: DType, shape: Sequence[Any], nbytes: int) -> bool:
     return count <= nbytes if dtype.itemsize is None else bool(count * dtype.itemsize == nbytes)
 
 
-def describe(variable: Variable, key: str, *, stored_as: str | None, crc32c: int) -> dict[str, Any]:
+def describe(
+    variable: Variable, key: str, *, stored_as: str | None, crc32c: int, origin: Origin
+) -> dict[str, Any]:
     """Return what is to be said of a tensor.
 
     Args:
@@ -51,10 +54,11 @@ def describe(variable: Variable, key: str, *, stored_as: str | None, crc32c: int
         key: What it is called in the file.
         stored_as: TensorFlow's dtype that the file says it has; `None` where it is stored as bytes.
         crc32c: Of its values, as a bundle stores them.
+        origin: What is kept of where it comes from.
     """
     described: dict[str, Any] = {"crc32c": crc32c}
     if key != variable.name:
         described["tf_name"] = encode_name(variable.name).hex()
     if stored_as != variable.dtype.name:
         described |= {"tf_dtype": variable.dtype.name, "shape": list(variable.shape)}
-    return described
+    return described | origin.described(variable.name)

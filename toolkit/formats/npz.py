@@ -19,12 +19,13 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from toolkit import dtypes
-from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
+from toolkit.checkpoint import TensorSpec, Variable
 from toolkit.chunks import CHUNK_BYTES, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats import descriptions
 from toolkit.formats.blocks import block_shape, regions
+from toolkit.formats.origins import OBJECTS, ExportedCheckpoint, objects_of, told_of
 from toolkit.formats.ranges import unpacked
 from toolkit.formats.raw import RawPlace, RawSource
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource
@@ -54,7 +55,7 @@ class _Array(NamedTuple):
     header_bytes: int
 
 
-class NpzCheckpoint(Checkpoint):
+class NpzCheckpoint(ExportedCheckpoint):
     """An `.npz` archive.
 
     Raises:
@@ -67,23 +68,22 @@ class NpzCheckpoint(Checkpoint):
     def __init__(self, archive: Archive) -> None:
         self.path = archive.file.path
         self._archive = archive
-        described = self._described()
+        described, objects = self._described()
         plain, streamed = RawSource(), _Members(archive)
-        self._variables: dict[str, Variable] = {}
+        variables: dict[str, Variable] = {}
+        told = {}
         for member in archive.members:
             if member.endswith(SUFFIX) and member != DESCRIPTION:
-                variable = self._variable(member, described.get(member, {}), plain, streamed)
-                if variable.name in self._variables:
+                more = described.get(member, {})
+                variable = self._variable(member, more, plain, streamed)
+                if variable.name in variables:
                     self._refuse(member, "its name is another's, too")
-                self._variables[variable.name] = variable
-
-    def find(self, name: str) -> Variable | None:
-        """Return the variable of this name, or `None`."""
-        return self._variables.get(name)
-
-    def variables(self) -> dict[str, Variable]:
-        """Return all variables by name, in the order of the archive."""
-        return self._variables
+                variables[variable.name] = variable
+                try:
+                    told[variable.name] = told_of(variable.name, more)
+                except ValueError as error:
+                    self._refuse(member, f"its description in {DESCRIPTION}: {error}")
+        self._settle(variables, told, objects)
 
     def files(self) -> list[str]:
         """Return the path of the archive."""
@@ -165,21 +165,22 @@ class NpzCheckpoint(Checkpoint):
             self._refuse(member, f"its description in {DESCRIPTION} does not fit it")
         return name if name is not None else member.removesuffix(SUFFIX), dtype, shape
 
-    def _described(self) -> dict[str, dict[str, Any]]:
-        """Return what the toolkit wrote of the arrays, by member."""
+    def _described(self) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
+        """Return what the toolkit wrote of the arrays, by member, and of what is none."""
         if DESCRIPTION not in self._archive.members:
-            return {}
+            return {}, {}
         if self._archive.members[DESCRIPTION].file_size > _MAX_DESCRIPTION_BYTES:
             self._refuse(DESCRIPTION, f"expected at most {_MAX_DESCRIPTION_BYTES} bytes")
         try:
             with self._archive.zip.open(DESCRIPTION) as file:
                 read_header(file)
-                tensors = json.loads(file.read())["tensors"]
+                document = json.loads(file.read())
+            tensors, objects = document["tensors"], objects_of(document.get(OBJECTS, ""))
             if not all(isinstance(described, dict) for described in tensors.values()):
                 raise TypeError
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
             self._refuse(DESCRIPTION, f"not a description of tensors: {error}")
-        return dict(tensors)
+        return dict(tensors), objects
 
     def _refuse(self, member: str, why: str) -> NoReturn:
         raise FormatError(f"{member!r}: {why}", path=self.path)

@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.checkpoint import Variable
 from toolkit.formats import descriptions
 from toolkit.formats.npz import DESCRIPTION, SUFFIX
+from toolkit.formats.origins import OBJECTS, Origin
 from toolkit.formats.read_back import checksum_of
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -20,7 +21,12 @@ _ZIP64_BYTES = 1 << 31
 
 
 def write(
-    path: str, variables: Iterable[Variable], *, attributes: dict[str, Any], compress: bool
+    path: str,
+    variables: Iterable[Variable],
+    *,
+    attributes: dict[str, Any],
+    compress: bool,
+    origin: Origin = Origin(),  # noqa: B008 - immutable
 ) -> dict[str, int]:
     """Write `variables` to the new archive `path`; return the CRC-32C of each one's values, by name.
 
@@ -29,6 +35,7 @@ def write(
         variables: What to write. Nothing is held but a chunk of one.
         attributes: Where they come from.
         compress: Deflate the values.
+        origin: What is kept of where they come from.
 
     Raises:
         FormatError, ReadError: A variable cannot be read.
@@ -53,10 +60,11 @@ def write(
             if variable.dtype.kind == "quantized":
                 stored_as = variable.dtype.numpy.name
             described[member] = descriptions.describe(
-                variable, keys[variable.name], stored_as=stored_as, crc32c=crc
+                variable, keys[variable.name], stored_as=stored_as, crc32c=crc, origin=origin
             )
             checksums[variable.name] = crc
-        text = json.dumps({**attributes, "tensors": described}).encode()
+        objects = {OBJECTS: origin.objects_text} if origin.objects else {}
+        text = json.dumps({**attributes, **objects, "tensors": described}).encode()
         with _member(archive, DESCRIPTION, method, len(text)) as out:
             _write_header(out, np.dtype(np.uint8), (len(text),))
             out.write(text)

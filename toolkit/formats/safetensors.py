@@ -8,7 +8,8 @@ Offsets count from the end of the header. The tensors lie side by side: no byte 
 and none is used twice. A checkpoint in several files has an index: `{"weight_map": {"NAME": "FILE"}}`.
 
 What safetensors has no dtype for is stored as bytes (`U8`). `__metadata__` tells of that, in JSON, under
-`tf_tensors`: `{"NAME": {"tf_dtype": "string", "shape": [2], "crc32c": 123, "tf_name": "…"}}`.
+`tf_tensors`: `{"NAME": {"tf_dtype": "string", "shape": [2], "crc32c": 123, "tf_name": "…"}}`; and of where
+the tensors come from, as `origins.py` says.
 
 Source: the safetensors format specification (huggingface/safetensors, README.md).
 """
@@ -22,10 +23,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from toolkit import dtypes
-from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
+from toolkit.checkpoint import TensorSpec, Variable
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats import descriptions
 from toolkit.formats.file import ReadFile
+from toolkit.formats.origins import OBJECTS, ExportedCheckpoint, Told, objects_of, told_of
 from toolkit.formats.raw import RawPlace, RawSource
 from toolkit.names import decode_name
 
@@ -45,7 +47,7 @@ MAX_HEADER_BYTES = 100_000_000
 _LENGTH_BYTES = 8
 
 
-class SafetensorsCheckpoint(Checkpoint):
+class SafetensorsCheckpoint(ExportedCheckpoint):
     """A safetensors file, or several with an index.
 
     Args:
@@ -71,23 +73,20 @@ class SafetensorsCheckpoint(Checkpoint):
             self._paths += [file.path for file in self._files]
         source = RawSource()
         variables: dict[str, Variable] = {}
+        told: dict[str, Told] = {}
+        objects: dict[str, bytes] = {}
         for shard, file in enumerate(self._files):
-            for name, variable in _variables_of(file, shard, source).items():
+            found, more, beside = _variables_of(file, shard, source)
+            for name, variable in found.items():
                 if name in variables:
                     raise FormatError(f"{name!r}: in two files", path=file.path)
                 variables[name] = variable
+            told |= more
+            objects |= beside
         if index is not None and set(index) != set(variables):
             odd = min(set(index) ^ set(variables))
             raise FormatError(f"{odd!r}: in the index or in the files, but not in both", path=path)
-        self._variables = dict(sorted(variables.items()))
-
-    def find(self, name: str) -> Variable | None:
-        """Return the variable of this name, or `None`."""
-        return self._variables.get(name)
-
-    def variables(self) -> dict[str, Variable]:
-        """Return all variables by name, in the order of their names."""
-        return self._variables
+        self._settle(dict(sorted(variables.items())), told, objects)
 
     def files(self) -> list[str]:
         """Return the paths of its files, the index first if there is one."""
@@ -104,8 +103,10 @@ class SafetensorsCheckpoint(Checkpoint):
             file.close()
 
 
-def _variables_of(file: ReadFile, shard: int, source: RawSource) -> dict[str, Variable]:
-    """Return the variables of one file, every extent of which is checked."""
+def _variables_of(
+    file: ReadFile, shard: int, source: RawSource
+) -> tuple[dict[str, Variable], dict[str, Told], dict[str, bytes]]:
+    """Return the variables of one file, every extent of which is checked, and what is said beside them."""
     size = int.from_bytes(file.read(0, _LENGTH_BYTES), "little")
     start = _LENGTH_BYTES + size
     if size > MAX_HEADER_BYTES or start > file.size:
@@ -117,8 +118,8 @@ def _variables_of(file: ReadFile, shard: int, source: RawSource) -> dict[str, Va
             found=size,
         )
     header = _json(file, _LENGTH_BYTES, size)
-    described = _described(header.pop(METADATA, {}), file)
-    variables = {}
+    described, objects = _described(header.pop(METADATA, {}), file)
+    variables, told = {}, {}
     extents = []
     for key, entry in header.items():
         try:
@@ -144,15 +145,17 @@ def _variables_of(file: ReadFile, shard: int, source: RawSource) -> dict[str, Va
         more = described.get(key, {})
         name, spec = key, TensorSpec(dtype, shape, end - begin)
         if more:
-            name, spec = _meant(file, key, more, spec)
+            name, spec, told[name] = _meant(file, key, more, spec)
         place = RawPlace(file, shard, start + begin, more.get("crc32c"))
         variables[name] = Variable(name, spec, source, place)
     _check_extents(file, extents, file.size - start)
-    return variables
+    return variables, told, objects
 
 
-def _meant(file: ReadFile, key: str, more: Mapping[str, Any], spec: TensorSpec) -> tuple[str, TensorSpec]:
-    """Return name and spec of a tensor that the toolkit described."""
+def _meant(
+    file: ReadFile, key: str, more: Mapping[str, Any], spec: TensorSpec
+) -> tuple[str, TensorSpec, Told]:
+    """Return name and spec of a tensor that the toolkit described, and what it says of its origin."""
     try:
         dtype = dtypes.BY_NAME[more.get("tf_dtype", spec.dtype.name)]
         shape = tuple(more.get("shape", spec.shape))
@@ -160,13 +163,14 @@ def _meant(file: ReadFile, key: str, more: Mapping[str, Any], spec: TensorSpec) 
         crc = more.get("crc32c")
         if not descriptions.fits(dtype, shape, spec.nbytes) or not isinstance(crc, int | None):
             raise ValueError
+        told = told_of(name, more)
     except (KeyError, TypeError, ValueError):
         _refuse(file, key, f"its description in {TF_TENSORS} does not fit it")
-    return name, TensorSpec(dtype, shape, spec.nbytes)
+    return name, TensorSpec(dtype, shape, spec.nbytes), told
 
 
-def _described(metadata: Any, file: ReadFile) -> dict[str, dict[str, Any]]:
-    """Return what the toolkit wrote of the tensors, by their keys."""
+def _described(metadata: Any, file: ReadFile) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
+    """Return what the toolkit wrote of the tensors, by their keys, and of what is none."""
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         _refuse(file, METADATA, "expected texts")
     try:
@@ -175,7 +179,10 @@ def _described(metadata: Any, file: ReadFile) -> dict[str, dict[str, Any]]:
         described = None
     if not isinstance(described, dict) or not all(isinstance(d, dict) for d in described.values()):
         _refuse(file, METADATA, f"{TF_TENSORS}: expected an object of objects")
-    return described
+    try:
+        return described, objects_of(metadata.get(OBJECTS, ""))
+    except (ValueError, RecursionError) as error:
+        _refuse(file, METADATA, f"{OBJECTS}: {error}")
 
 
 def _check_extents(file: ReadFile, extents: list[tuple[int, int, str]], size: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.checkpoint import Variable
 from toolkit.formats import descriptions
+from toolkit.formats.origins import OBJECTS, Origin
 from toolkit.formats.read_back import checksum_of
 from toolkit.formats.safetensors import DTYPES, METADATA, TF_TENSORS
 
@@ -18,7 +19,13 @@ _ALIGNMENT = 8
 _STORED = {name: kind for kind, name in DTYPES.items()}
 
 
-def write(path: str, variables: Iterable[Variable], *, attributes: dict[str, Any]) -> dict[str, int]:
+def write(
+    path: str,
+    variables: Iterable[Variable],
+    *,
+    attributes: dict[str, Any],
+    origin: Origin = Origin(),  # noqa: B008 - immutable
+) -> dict[str, int]:
     """Write `variables` to the new file `path`; return the CRC-32C of each one's values, by name.
 
     The largest elements come first, so that each tensor is aligned, then by name: as the format's own
@@ -28,6 +35,7 @@ def write(path: str, variables: Iterable[Variable], *, attributes: dict[str, Any
         path: It must not exist.
         variables: What to write. Nothing is held but a chunk of one.
         attributes: Where they come from, as `__metadata__`.
+        origin: What is kept of that, in `__metadata__` too.
 
     Raises:
         FormatError, ReadError: A variable cannot be read.
@@ -49,10 +57,12 @@ def write(path: str, variables: Iterable[Variable], *, attributes: dict[str, Any
             "data_offsets": [offset, offset + variable.nbytes],
         }
         stored_as = variable.dtype.name if kind else None
-        described[key] = descriptions.describe(variable, key, stored_as=stored_as, crc32c=crc)
+        described[key] = descriptions.describe(variable, key, stored_as=stored_as, crc32c=crc, origin=origin)
         checksums[variable.name] = crc
         offset += variable.nbytes
     texts = {name: str(value) for name, value in attributes.items()}
+    if origin.objects:
+        texts[OBJECTS] = origin.objects_text
     header[METADATA] = {"format": "tf", **texts, TF_TENSORS: json.dumps(described)}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)

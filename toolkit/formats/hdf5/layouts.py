@@ -11,6 +11,7 @@ Source: keras/src/legacy/saving/legacy_h5_format.py, keras/src/saving/saving_lib
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 
 from toolkit.errors import FormatError, UnsupportedError
+from toolkit.formats.origins import KEY, OBJECTS, ROLE, Told, objects_of, told_of
 from toolkit.names import decode_name, parents
 
 _MAX_PARTS = 100_000
@@ -76,6 +78,37 @@ def _read_tf(datasets: Mapping[str, h5py.Dataset], path: str) -> Named:
             raise FormatError(what, path=path, expected="a name of its own", found=repr(name))
         named[name] = place
     return Named("tf", named, {}, frozenset())
+
+
+def read_origin(
+    file: h5py.File, datasets: Mapping[str, h5py.Dataset], layout: str, path: str
+) -> tuple[dict[str, Told], dict[str, bytes]]:
+    """Return what a file says of where its variables, by name, come from: one of the toolkit's layout may.
+
+    Raises:
+        FormatError: It says what cannot be.
+    """
+    if layout != "tf":
+        return {}, {}
+    told = {}
+    for name, dataset in datasets.items():
+        more: dict[str, Any] = {}
+        stored = dataset.attrs.get(KEY)
+        if stored is not None:
+            more[KEY] = decode_name(stored.tobytes()) if isinstance(stored, np.void) else _text(stored)
+        try:
+            if ROLE in dataset.attrs:
+                more[ROLE] = json.loads(_text(dataset.attrs[ROLE]))
+            told[name] = told_of(name, more)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{name!r}: {error}", path=path) from error
+    parts: list[str] = []
+    while len(parts) < _MAX_PARTS and f"{OBJECTS}{len(parts)}" in file.attrs:
+        parts.append(_text(file.attrs[f"{OBJECTS}{len(parts)}"]))
+    try:
+        return told, objects_of("".join(parts))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{OBJECTS}: {error}", path=path) from error
 
 
 def _read_keras(file: h5py.File, root: str, datasets: Mapping[str, h5py.Dataset], path: str) -> Named:

@@ -16,13 +16,14 @@ import h5py
 import numpy as np
 
 from toolkit import checksum, dtypes
-from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
+from toolkit.checkpoint import TensorSpec, Variable
 from toolkit.dtypes import DType
 from toolkit.errors import ChecksumError, FormatError, ReadError, UnsupportedError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.file import ReadFile, closed
 from toolkit.formats.hdf5 import layouts
 from toolkit.formats.hdf5 import types as hdf5_types
+from toolkit.formats.origins import ExportedCheckpoint
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource, stored_strings
 from toolkit.roles import FlatNames, Role, assign, kept_by_optimizer
@@ -42,7 +43,7 @@ class _Token(NamedTuple):
     crc32c: int | None
 
 
-class Hdf5Checkpoint(Checkpoint):
+class Hdf5Checkpoint(ExportedCheckpoint):
     """An HDF5 file.
 
     Attributes:
@@ -71,32 +72,23 @@ class Hdf5Checkpoint(Checkpoint):
             self._file = h5py.File(content, "r", rdcc_nbytes=_CACHE_BYTES)
             datasets, self._left_out = _walk(self._file, path)
             named = layouts.read(self._file, datasets, path)
+            placed = {name: datasets[place] for name, place in named.datasets.items()}
+            told, objects = layouts.read_origin(self._file, placed, named.layout, path)
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             if isinstance(error, FormatError | ReadError):
                 raise
             raise FormatError(f"HDF5: {_line(error)}", path=path) from error
         self.layout = named.layout
-        self._paths = named.paths
         self._optimizer = named.optimizer
         source = _Datasets(path)
-        self._variables = {
-            name: _variable(name, datasets[place], source, path) for name, place in named.datasets.items()
-        }
-
-    def find(self, name: str) -> Variable | None:
-        """Return the variable of this name, or `None`."""
-        return self._variables.get(name)
-
-    def variables(self) -> dict[str, Variable]:
-        """Return all variables by name, in the order of the file."""
-        return self._variables
-
-    def paths(self) -> dict[str, str]:
-        """Return readable names, by those names that are not."""
-        return self._paths
+        variables = {name: _variable(name, dataset, source, path) for name, dataset in placed.items()}
+        self._settle(variables, told, objects)
+        self._readable |= named.paths
 
     def roles(self) -> dict[str, Role]:
         """Return the role of each variable; what the file says an optimizer keeps is no weight."""
+        if self.layout == "tf":
+            return super().roles()
         roles = assign(self._variables)
         weights = FlatNames({n: v for n, v in self._variables.items() if n not in self._optimizer})
         for name in self._optimizer:

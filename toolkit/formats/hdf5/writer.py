@@ -2,7 +2,8 @@
 
 A variable keeps its name as its path where it can (`names.to_path`). What HDF5 cannot say is in
 attributes: of a dataset `tf_name`, `tf_dtype` and `crc32c` (of the values as a checkpoint stores them);
-of the file `producer`, `layout`, `source` and `step`.
+of the file `producer`, `layout`, `source` and `step`; and what `origins.py` says, `tf_objects` in parts that
+an attribute can hold, `tf_objects0` and so on.
 
 Debian's h5ls and h5dump (HDF5 1.10) read what is written. Nothing is held but a chunk of one tensor;
 string tensors, which HDF5 stores element by element, are held whole.
@@ -12,6 +13,7 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation on special type
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +31,7 @@ from toolkit.formats.bundle import strings
 from toolkit.formats.hdf5 import keras_layout, stats
 from toolkit.formats.hdf5 import output as hdf5_output
 from toolkit.formats.hdf5 import types as hdf5_types
+from toolkit.formats.origins import KEY, OBJECTS, ROLE, Origin
 
 LAYOUT = "tf"
 _MAX_DIMENSIONS = 32
@@ -37,6 +40,8 @@ _KERNEL = r"(^|/)(\w*_)?(kernel|weights?|w|filters?)(_\d+)?$"
 """How the names of kernels end."""
 _KERNEL_DIMENSIONS = ("depth", "height", "width", "input", "output")
 """What the dimensions of a kernel are, the last ones first: of a dense layer the last two."""
+_ATTRIBUTE_CHARACTERS = 32 << 10
+"""Of ASCII in one attribute, which holds at most 64 KiB (HDF5 File Format Specification, IV.A.2.m)."""
 _SLAB_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 20
 """Of a chunked dataset: what HDF5 holds of it at a time."""
@@ -68,6 +73,7 @@ def write(
     *,
     attributes: dict[str, Any],
     options: Options,
+    origin: Origin = Origin(),  # noqa: B008 - immutable
 ) -> dict[str, int]:
     """Write `variables` to the new file `path`; return the CRC-32C of each one's values, by name.
 
@@ -76,6 +82,7 @@ def write(
         variables: What to write. All are read once, and checked on the way.
         attributes: Of the file.
         options: How they are stored.
+        origin: What is kept of where they come from.
 
     Raises:
         UnsupportedError: A variable has no plain values.
@@ -97,6 +104,9 @@ def write(
     with hdf5_output.create(path) as (file, output):
         for name, value in {"layout": options.layout, **attributes}.items():
             file.attrs[name] = value
+        text = origin.objects_text
+        for number, start in enumerate(range(0, len(text), _ATTRIBUTE_CHARACTERS)):
+            file.attrs[f"{OBJECTS}{number}"] = text[start : start + _ATTRIBUTE_CHARACTERS]
         if layers is not None:
             keras_layout.write_attributes(file, layers)
         for variable in variables:
@@ -107,6 +117,11 @@ def write(
             dataset.attrs["tf_name"] = _storable_name(variable.name)
             dataset.attrs["tf_dtype"] = variable.dtype.name
             dataset.attrs["crc32c"] = np.uint32(crc)
+            told = origin.described(variable.name)
+            if KEY in told:
+                dataset.attrs[KEY] = _storable_name(told[KEY])
+            if ROLE in told:
+                dataset.attrs[ROLE] = json.dumps(told[ROLE])
             _label(dataset, variable.name)
             checksums[variable.name] = crc
             output.check()
