@@ -101,3 +101,48 @@ def test_followers_are_grouped_by_their_variable():
 )
 def test_slots_start_as_their_optimizer_starts_them(slot, value, known):
     assert initial_slot_value(slot) == (value, known)
+
+
+SCALAR = Thing(())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RMSprop/decay", "RMSprop/learning_rate", "RMSprop/rho", "RMSprop/momentum", "SGD/momentum", "Adam/beta_1",
+        "Adam/beta_2", "Adam_1/decay", "training/Adam/lr", "adam/learning_rate", "rm_sprop_1/learning_rate",
+        "optimizer/learning_rate", "AdamW/weight_decay", "nadam/variable", "Nadam/momentum_cache",
+        "Ftrl/l1_regularization_strength", "loss_scale_optimizer/dynamic_scale", "current_loss_scale",
+        "learning_rate", "RectifiedAdam/sma_threshold", "adam/iteration",
+    ],
+)  # fmt: skip
+def test_the_numbers_of_an_optimizer_are_no_weights(name):
+    assert assign({"w": Thing(), name: SCALAR})[name].kind == "counter"
+
+
+@pytest.mark.parametrize("name", ["decay", "rnn/decay", "mixer/momentum", "head/beta_1", "temperature", "adam/scale"])
+def test_a_scalar_of_a_layer_is_a_weight(name):
+    assert assign({"w": Thing(), name: SCALAR})[name].kind == "weight"
+
+
+@pytest.mark.parametrize("scope", ["", "net/"])
+@pytest.mark.parametrize(
+    "slot",
+    [
+        "Adam/m/{}", "Adam/v/{}", "training/Adam/m/{}", "rm_sprop_1/{flat}_velocity", "adam/{flat}_momentum",
+        "SGD/m/{}", "optimizer/{flat}_momentum",
+    ],
+)  # fmt: skip
+def test_what_keras_optimizers_keep_is_told_by_its_flat_name(scope, slot):
+    owner = f"{scope}dense/kernel"
+    name = slot.format(owner, flat=owner.replace("/", "_"))
+    found = assign({owner: Thing(), name: Thing(), "other": Thing((4,))})
+    assert found == {owner: Role("weight"), name: Role("slot", owner), "other": Role("weight")}
+    average = f"adam/{owner.replace('/', '_')}_average"
+    assert assign({owner: Thing(), average: Thing()})[average] == Role("moving_average", owner)
+
+
+def test_a_model_in_a_scope_that_is_called_after_an_optimizer_has_weights():
+    """Two networks to compare optimizers, and a third beside them."""
+    names = ["adam/dense/kernel", "sgd/dense/kernel", "dense/kernel", "adam/dense/bias"]
+    assert {role.kind for role in roles(*names).values()} == {"weight"}

@@ -79,7 +79,22 @@ def assign(variables: Mapping[str, Described]) -> dict[str, Role]:
             roles[name] = _other(name, variable, variables)
         else:
             roles[name] = _WEIGHT
+    _assign_kept(roles, variables)
     return roles
+
+
+def _assign_kept(roles: dict[str, Role], variables: Mapping[str, Described]) -> None:
+    """Tell the slots of Keras's optimizers from weights: `Adam/m/net/w`, `adam/net_w_momentum`."""
+    kept = [name for name, role in roles.items() if role is _WEIGHT and _IN_OPTIMIZER.match(name)]
+    if not kept:
+        return
+    known = set(kept)
+    weights = FlatNames({n: variables[n] for n, role in roles.items() if role is _WEIGHT and n not in known})
+    for name in kept:
+        owner = weights.owner_of(name, variables[name])
+        # adam/net/w beside net/w is a weight in a scope of that name
+        if owner is not None and not _ENDS_IN_OPTIMIZER.search(name.removesuffix(owner)):
+            roles[name] = kept_by_optimizer(name, variables[name], owner)
 
 
 def _other(name: str, variable: Described, variables: Mapping[str, Described]) -> Role:
@@ -98,18 +113,23 @@ def _other(name: str, variable: Described, variables: Mapping[str, Described]) -
     return _WEIGHT
 
 
+_OPTIMIZER = (
+    r"(?:^|/)(?:(?:schedule_?free_?|rectified_?|lazy_?)?adam(?:ax|_?w)?|n_?adam|ada(?:delta|factor|bound|belief)"
+    r"|(?:proximal_?)?adagrad|sgd(?:_?w)?|rm_?sprop|ftrl|lion|lamb|lars|muon|yogi|novo_?grad"
+    r"|(?:loss_?scale_?|multi_?)?optimizer)(?:_\d+)?/"
+)
+"""The scope of an optimizer, which Keras and TensorFlow Addons call after its class."""
+_IN_OPTIMIZER = re.compile(rf"(?:[^/]+(?=/))?{_OPTIMIZER}", re.IGNORECASE)
+"""A name in such a scope, which is the first one of a name or, in Keras 1 and 2, below `training`."""
+_ENDS_IN_OPTIMIZER = re.compile(rf"{_OPTIMIZER}\Z", re.IGNORECASE)
 _OPTIMIZER_NUMBER = re.compile(
-    r"(^|/)(\w*adam\w*|adadelta\w*|adagrad\w*|adafactor|\w*sgd\w*|nadam|rm_?sprop\w*|ftrl\w*|lion|lamb|lars|muon"
-    r"|yogi|novo_?grad|adabound|adabelief|\w*optimizer\w*)(_\d+)?/"
-    r"(_?learning_rate|lr|decay|weight_decay|momentum|rho|epsilon|beta(_1|_2)?|iter|iterations|initial_decay"
-    r"|clipnorm|clipvalue|momentum_cache|_?u_product|dynamic_scale|current_loss_scale|good_steps"
-    r"|initial_accumulator_value|l1_regularization_strength|l2_regularization_strength"
-    r"|l2_shrinkage_regularization_strength|learning_rate_power|sma_threshold|warmup_proportion|total_steps"
-    r"|min_lr)(_\d+)?\Z"
-    r"|(^|/)(learning_rate|current_loss_scale)(_\d+)?\Z",
+    rf"{_OPTIMIZER}(?:_?learning_rate|lr|(?:initial_|weight_)?decay|momentum|rho|epsilon|beta(?:_[12])?|clip\w+|min_lr"
+    r"|iter(?:ations?)?|momentum_cache|_?u_product|variable|dynamic_scale|initial_accumulator_value|total_steps"
+    r"|l[12]_(?:shrinkage_)?regularization_strength|learning_rate_power|sma_threshold|warmup_proportion)(?:_\d+)?\Z"
+    r"|(?:^|/)(?:learning_rate|current_loss_scale)(?:_\d+)?\Z",
     re.IGNORECASE,
 )
-"""What the optimizers of Keras and TensorFlow Addons call their numbers, in scopes that are called after them.
+"""What optimizers call the numbers that they keep; `variable` is what Keras 3 calls Nadam's product.
 
 Source: keras/src/optimizers (Keras 1 to 3); tensorflow_addons/optimizers.
 """
