@@ -120,7 +120,9 @@ def test_the_numbers_of_an_optimizer_are_no_weights(name):
     assert assign({"w": Thing(), name: SCALAR})[name].kind == "counter"
 
 
-@pytest.mark.parametrize("name", ["decay", "rnn/decay", "mixer/momentum", "head/beta_1", "temperature", "adam/scale"])
+@pytest.mark.parametrize(
+    "name", ["decay", "rnn/decay", "mixer/momentum", "head/beta_1", "temperature", "adam/scale"]
+)
 def test_a_scalar_of_a_layer_is_a_weight(name):
     assert assign({"w": Thing(), name: SCALAR})[name].kind == "weight"
 

@@ -344,3 +344,82 @@ def test_slots_of_a_keras_3_file_whose_owner_is_not_told_are_never_left_stale(ck
     assert ran.code == 2
     assert "it has slots of which it does not tell whose they are" in ran.err
     assert ckpt("reinit", tmp_path / "m.keras", "d", "-o", tmp_path / "out", "--keep-slots").code == 0
+
+
+class TestExportedAndBack:
+    """An export for other programs, and the import of it, which TensorFlow restores as it was saved."""
+
+    @pytest.fixture(scope="class")
+    def trained(self, tmp_path_factory):
+        model, path = build(), tmp_path_factory.mktemp("trained") / "m"
+        model.fit(np.ones((8, 3)), np.ones((8, 2)), epochs=2, verbose=0)
+        saved = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(path))
+        return saved, model
+
+    @pytest.mark.parametrize("options", [{}, {"raw_names": True}], ids=["readable", "raw"])
+    @pytest.mark.parametrize("ending", ["safetensors", "npz", "h5"])
+    def test_tensorflow_restores_the_import_of_an_export_bit_for_bit(
+        self, tmp_path, trained, ending, options
+    ):
+        path, model = trained
+        export(path, tmp_path / f"x.{ending}", **options)
+        import_checkpoint(tmp_path / f"x.{ending}", tmp_path / "back")
+        other = build()
+        other.optimizer.build(other.trainable_variables)
+        checkpoint = tf.train.Checkpoint(model=other, optimizer=other.optimizer)
+        checkpoint.restore(str(tmp_path / "back")).assert_consumed()
+        for before, after in zip(model.weights, other.weights, strict=True):
+            assert before.numpy().tobytes() == after.numpy().tobytes()
+        for before, after in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
+            assert before.numpy().tobytes() == after.numpy().tobytes()
+        reader, again = tf.train.load_checkpoint(path), tf.train.load_checkpoint(str(tmp_path / "back"))
+        assert reader.get_variable_to_dtype_map() == again.get_variable_to_dtype_map()
+        for name in reader.get_variable_to_shape_map():
+            ours, theirs = np.asarray(again.get_tensor(name)), np.asarray(reader.get_tensor(name))
+            assert (
+                ours.tolist() == theirs.tolist()
+                if ours.dtype == object
+                else ours.tobytes() == theirs.tobytes()
+            )
+
+    @pytest.mark.parametrize("ending", ["safetensors", "npz"])
+    def test_weights_alone_are_what_a_loader_of_another_framework_wants(self, tmp_path, trained, ending):
+        path, model = trained
+        export(path, tmp_path / f"x.{ending}", weights_only=True)
+        if ending == "npz":
+            with np.load(tmp_path / "x.npz") as file:
+                found = {name: file[name] for name in file.files if name != "__checkpoint__"}
+        else:
+            found = pytest.importorskip("safetensors.numpy").load_file(tmp_path / "x.safetensors")
+        assert {name: value.tobytes() for name, value in found.items()} == {
+            weight.path: weight.numpy().tobytes() for weight in model.weights
+        }
+        import_checkpoint(tmp_path / f"x.{ending}", tmp_path / "back")
+        other = build()
+        status = tf.train.Checkpoint(model=other).restore(str(tmp_path / "back"))
+        status.assert_nontrivial_match().expect_partial()
+        for before, after in zip(model.weights, other.weights, strict=True):
+            assert before.numpy().tobytes() == after.numpy().tobytes()
+
+    def test_after_to_tf1_only_the_models_weights_are_weights(self, tmp_path, trained):
+        path, model = trained
+        plan_export(path, to_tf1=True).write(tmp_path / "tf1")
+        with open_checkpoint(tmp_path / "tf1") as checkpoint:
+            roles = checkpoint.roles()
+        assert {name for name, role in roles.items() if role.kind == "weight"} == {
+            w.path for w in model.weights
+        }
+        slots = {v.path for v in model.optimizer.variables if len(v.shape)}
+        assert {name for name, role in roles.items() if role.kind == "slot"} == slots
+        assert all(role.of for role in roles.values() if role.kind == "slot")
+
+
+def build():
+    """Return a small Keras model with a normalization, compiled; the same names each time."""
+    tf.keras.backend.clear_session()
+    layers = tf.keras.layers
+    model = tf.keras.Sequential(
+        [tf.keras.Input((3,)), layers.Dense(4), layers.BatchNormalization(), layers.Dense(2)], name="net"
+    )
+    model.compile(tf.keras.optimizers.RMSprop(momentum=0.9, centered=True), "mse", metrics=["mae"])
+    return model

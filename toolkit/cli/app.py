@@ -14,6 +14,7 @@ from toolkit.cli import output
 from toolkit.cli.combine import average, merge
 from toolkit.cli.directory import latest, log, prune, repair
 from toolkit.cli.edit import InOrder, edit
+from toolkit.cli.examples import epilog
 from toolkit.cli.export import export
 from toolkit.cli.import_ import import_
 from toolkit.cli.init import init
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Inspect, restore, change, export and import TensorFlow checkpoints.",
+    epilog=epilog(""),
 )
 
 
@@ -65,7 +67,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "repair": repair,
 }
 for name, command in _COMMANDS.items():
-    app.command(name, cls=InOrder if command is edit else None)(command)
+    app.command(name, cls=InOrder if command is edit else None, epilog=epilog(name))(command)
 
 
 def main() -> NoReturn:
