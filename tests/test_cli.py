@@ -55,7 +55,7 @@ def test_every_command_has_help_and_the_common_options(ckpt, command):
 @pytest.mark.parametrize(
     "arguments",
     [[], ["nope"], ["inspect"], ["inspect", "--nope", "x"], ["inspect", "x", "--sort", "size"],
-     ["reinit", "x", "y", "--seed", "-1"], ["restore", "x", "-o", "y"], ["export", "x"]],
+     ["reinit", "x", "y", "--seed", "-1"], ["restore", "x", "-o", "y"]],
 )  # fmt: skip
 def test_wrong_usage_is_exit_2_on_stderr(ckpt, arguments):
     ran = ckpt(*arguments)
