@@ -94,12 +94,23 @@ def test_a_value_that_changed_on_the_way_is_not_published(session, tmp_path):
     assert names_in(tmp_path) == []
 
 
-def test_a_directory_that_is_missing_is_told(session, tmp_path):
+def test_directories_that_are_missing_are_made_and_gone_again_if_it_fails(session, tmp_path):
     network()
     toolkit.initialize(session)
-    with pytest.raises(PublishError) as refused:
-        toolkit.save(session, tmp_path / "nowhere" / "out")
-    assert refused.value.hint == f"mkdir -p {tmp_path}/nowhere"
+    with pytest.raises(MismatchError):
+        toolkit.save(session, tmp_path / "new" / "er" / "out", checksums={"head/bias": 12345})
+    assert names_in(tmp_path) == []
+    toolkit.save(session, tmp_path / "new" / "er" / "out")
+    assert names_in(tmp_path / "new" / "er") == ["out.data-00000-of-00001", "out.index", "out.meta"]
+
+
+@pytest.mark.parametrize("out", ["out.h5", "out.keras", "out.safetensors"])
+def test_a_prefix_that_ends_as_another_format_is_refused(session, tmp_path, out):
+    network()
+    toolkit.initialize(session)
+    with pytest.raises(UsageError, match="what is written here is a TensorFlow checkpoint"):
+        toolkit.save(session, tmp_path / out)
+    assert names_in(tmp_path) == []
 
 
 def test_all_kinds_of_values_are_saved_and_checked(session, tmp_path):

@@ -19,7 +19,7 @@ def format_of(out: str) -> str:
     if ending is not None and ending.format == "keras-weights" and ending.is_exported:
         raise UsageError(
             f"{out}: this ending means Keras 3's own layout",
-            hint="--model MODULE:FUNCTION writes it; else end it in .h5 alone",
+            hint="--model MODULE:FUNCTION writes it to OUT.weights.h5; else end it in .h5 alone",
         )
     if ending is None or not ending.is_exported:
         exported = [each.text for each in ENDINGS if each.is_exported and each.format != "keras-weights"]

@@ -14,6 +14,7 @@ from toolkit.checkpoint import Variable
 from toolkit.dtypes import as_dtype
 from toolkit.formats import safetensors_writer as writer
 from toolkit.formats.descriptions import keys_for
+from toolkit.formats.endings import stem_of
 from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.origins import Origin
 from toolkit.formats.read_back import check_written, checksum_of
@@ -32,7 +33,7 @@ def write_shards(
     sync: bool,
 ) -> tuple[str, int]:
     """Write several safetensors files and their index; return its path, and the bytes of all."""
-    base = out.removesuffix(writer.SUFFIX)
+    base = stem_of(out)
     index = base + writer.INDEX_SUFFIX
     directory, name = os.path.split(base)
     old = [

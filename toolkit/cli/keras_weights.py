@@ -12,8 +12,7 @@ from toolkit.formats.endings import ending_of
 
 def is_of_keras3(out: str) -> bool:
     """Return whether the name of a file says that it is to have Keras 3's own layout of weights."""
-    ending = ending_of(out)
-    return ending is not None and ending.format == "keras-weights" and ending.is_exported
+    return out.endswith(".weights.h5")  # in lower case, as Keras itself wants it
 
 
 def export_weights(
