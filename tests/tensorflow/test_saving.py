@@ -17,6 +17,7 @@ from toolkit import (
     MismatchError,
     ModelError,
     PublishError,
+    UsageError,
     open_checkpoint,
     plan_reinit,
     plan_restore,
