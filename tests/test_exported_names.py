@@ -264,6 +264,12 @@ def test_a_description_that_says_what_cannot_be_is_damage(tmp_path, object_based
         open_checkpoint(tmp_path / "bad.npz").roles()
 
 
+def test_weights_alone_may_go_to_a_name_based_checkpoint(ckpt, tmp_path, object_based):
+    ran = ckpt("export", object_based, "-o", tmp_path / "x", "--to-tf1", "--weights-only")
+    assert ran.code == 0, ran.err
+    assert set(open_checkpoint(tmp_path / "x")) == {"dense/kernel"}
+
+
 def test_raw_names_are_no_names_of_tensorflow_1(ckpt, tmp_path, object_based):
     before = contents(tmp_path)
     for options in (["--to-tf1"], ["--layout", "keras"]):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from toolkit import dtypes
@@ -119,7 +120,7 @@ class ExportedCheckpoint(Checkpoint):
         """Take over variables by the names in the file, what it says of them, and what is no variable.
 
         Raises:
-            FormatError: Two would have one key, or the object graph breaks a rule.
+            FormatError: Two would have one key.
         """
         self._names = {told[name].key: name for name in variables if name in told}
         self._readable = {key: name for key, name in self._names.items() if key != name}
@@ -134,7 +135,7 @@ class ExportedCheckpoint(Checkpoint):
             found = {key: found[key] for key in sorted(found, key=encode_name)}  # as a bundle has them
         self._variables = found
         self._keys = {name: key for key, name in self._readable.items() if name not in found}
-        self._graph = self._read_graph(objects.get(OBJECT_GRAPH))
+        self._serialized = objects.get(OBJECT_GRAPH)
 
     def find(self, name: str) -> Variable | None:
         """Return the variable of this key, or of this name in the file; `None` if there is none."""
@@ -173,14 +174,16 @@ class ExportedCheckpoint(Checkpoint):
 
         return object_roles.roles(self._graph, self._variables)
 
-    def _read_graph(self, serialized: bytes | None) -> ObjectGraph | None:
-        if serialized is None:
+    @cached_property
+    def _graph(self) -> ObjectGraph | None:
+        """The object graph; `None` if there is none."""
+        if self._serialized is None:
             return None
         from toolkit.formats.bundle.object_graph import ObjectGraph
         from toolkit.formats.bundle.schema import MessageError
 
         try:
-            return ObjectGraph(serialized)
+            return ObjectGraph(self._serialized)
         except MessageError as error:
             raise FormatError(f"object graph: {error}", path=self.path) from error
 
