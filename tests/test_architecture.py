@@ -19,6 +19,7 @@ FLOORS = [
     ("toolkit.publish", 2),
     ("toolkit.staging", 2),
     ("toolkit.units", 2),
+    ("toolkit.urls", 2),
     ("toolkit.metadata", 2),
     ("toolkit.roles", 2),
     ("toolkit.selection", 2),

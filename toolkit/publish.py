@@ -35,6 +35,7 @@ from toolkit.staging import (
     replace_by_link,
     sweep,
 )
+from toolkit.urls import refuse_url_to_write
 
 
 class Publication:
@@ -247,8 +248,9 @@ def refuse_destination(destination: str, *, force: bool) -> None:
     """Raise if `destination` cannot be written, as far as that can be told beforehand.
 
     Raises:
-        PublishError: Its directory is missing, or without `force` it exists.
+        PublishError: It is a URL, its directory is missing, or without `force` it exists.
     """
+    refuse_url_to_write(destination)
     directory = os.path.dirname(destination) or "."
     if os.path.lexists(directory) and not os.path.isdir(directory):
         raise PublishError(
