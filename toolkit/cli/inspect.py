@@ -33,7 +33,7 @@ def inspect(
     """Show what is in a checkpoint.
 
     Names, dtypes, shapes and sizes; slots apart from weights; totals, and bytes by scope. Reads the
-    index alone.
+    index alone: data files may be missing. Exits with 1 if one is too short.
     """
     if sum([json, csv, tree]) > 1:
         raise UsageError("--json, --csv and --tree exclude each other", hint="give one of them")
@@ -42,7 +42,7 @@ def inspect(
     from toolkit.formats.opening import open_checkpoint
     from toolkit.look.inspect import inspect as look
 
-    with open_checkpoint(ckpt, note=output.message) as checkpoint:
+    with open_checkpoint(ckpt, note=output.message, partial=True) as checkpoint:
         patterns = gather(pattern, select_from)
         summary = look(checkpoint, patterns, exclude=exclude or (), sort=sort)
         if json:
@@ -58,3 +58,8 @@ def inspect(
 
             width = None if no_truncate else output.terminal_width()
             output.data(listing.to_csv(summary) if csv else listing.listing(summary, width=width, long=long))
+        if json or csv or tree:
+            for line in summary.notes:
+                output.message(line)
+        if summary.is_damaged:
+            raise typer.Exit(output.EXIT_DIFFERENT)
