@@ -18,6 +18,7 @@ from toolkit.dtypes import as_dtype
 from toolkit.errors import PlanError, UsageError, VariableNotFoundError
 from toolkit.names import printable
 from toolkit.renaming import as_options
+from toolkit.text import aligned
 
 _MAX_HINTS = 3
 
@@ -337,11 +338,3 @@ class Plan:
             verdicts=problems,
             hint="; ".join(hints[:_MAX_HINTS]) or None,
         )
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows of cells as lines, each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]

@@ -6,8 +6,9 @@ import io
 import textwrap
 from collections import Counter
 
-from toolkit.names import printable, shorten
-from toolkit.plan import Plan, aligned
+from toolkit.names import printable
+from toolkit.plan import Plan
+from toolkit.text import aligned, shorten
 from toolkit.units import count
 
 _STYLES = {
