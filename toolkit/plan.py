@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 from toolkit import names
-from toolkit.dtypes import as_dtype
+from toolkit.checkpoint import Checkpoint
+from toolkit.dtypes import DType, as_dtype
 from toolkit.errors import PlanError, UsageError, VariableNotFoundError
 from toolkit.names import printable
 from toolkit.renaming import as_options
+from toolkit.roles import Kind, Role, assign
 from toolkit.text import aligned
 
 _MAX_HINTS = 3
+_WORDS = re.compile(r"[^\s;,:()]+")
+"""The words of a reason, names among them."""
 
 Action = Literal["restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"]
 
@@ -37,6 +42,13 @@ class Bytes(NamedTuple):
     linked: int
     copied: int
     written: int
+
+
+class _Named(NamedTuple):
+    """A variable, as far as its role is told by its name."""
+
+    dtype: DType
+    shape: tuple[int, ...]
 
 
 class FileState(NamedTuple):
@@ -157,6 +169,10 @@ class Plan:
             value that it has by then.
         notes: What else is good to know of it, in sentences.
         advice: Renames that find what is missing, and what the summary says besides.
+
+    Args:
+        checkpoint: The checkpoint that it is about, where it was made from one: tables count its variables
+            by what they are for, and show their readable names.
     """
 
     def __init__(
@@ -170,7 +186,10 @@ class Plan:
         together: Iterable[str] = (),
         notes: Iterable[str] = (),
         advice: Advice | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
+        self._roles = {} if checkpoint is None else checkpoint.roles()
+        self._paths = {} if checkpoint is None else checkpoint.paths()
         self.verdicts = tuple(verdicts)
         self.origin = origin
         self.unused = tuple(unused)
@@ -224,7 +243,7 @@ class Plan:
         parts = [f"{count} {action}" for action, count in counts.items()]
         if self.problems:
             parts.append(f"{len(self.problems)} cannot be done")
-        if left_over := self._left_over():
+        if left_over := self.left_over():
             parts.append(f"{len(left_over)} unused in the checkpoint")
         seed = "" if self.seed is None else f"; seed {self.seed}"
         remark = f"; {self.advice.remark}" if self.advice.remark else ""
@@ -232,33 +251,63 @@ class Plan:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return action, variable, dtype with shape, source and reason of each, safe to print."""
+        return [self.row(verdict) for verdict in self.verdicts]
+
+    def row(self, verdict: Verdict) -> tuple[str, ...]:
+        """Return action, variable, dtype with shape, source and reason of a verdict, safe to print.
+
+        The source is left out where it goes without saying, or the reason says it.
+        """
+        return (
+            "cannot" if verdict.problem is not None else verdict.action,
+            printable(verdict.path or verdict.name),
+            f"{verdict.dtype} {'of any shape' if verdict.shape is None else verdict.shape}",
+            printable(self._shown_source(verdict)),
+            printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
+        )
+
+    def kinds(self) -> dict[str, Kind | None]:
+        """Return what each variable of the plan is for, by its name; `None` where nothing tells."""
+        named = self._roles_by_name()
+        found: dict[str, Kind | None] = {}
+        for verdict in self.verdicts:
+            source = (verdict.source or "").removeprefix(f"{self.origin}::")
+            role = self._roles.get(verdict.name) or self._roles.get(source) or named.get(verdict.name)
+            found[verdict.name] = None if role is None else role.kind
+        return found
+
+    def _roles_by_name(self) -> Mapping[str, Role]:
+        """Return what the names of the variables tell, which is nothing where they are an object's keys."""
+        targets = {v.name: _Named(as_dtype(v.dtype), v.shape or ()) for v in self.verdicts if not v.path}
+        return assign(targets)
+
+    def left_over(self) -> list[tuple[str, Kind | None]]:
+        """Return what in the checkpoint nothing takes, by readable names, and what each is for if known.
+
+        What a verdict explains by itself is left out, and so is what is no value of the model.
+        """
+        roles = ((name, self._roles.get(name)) for name in self.unused if name not in self._by_name)
         return [
-            (
-                "cannot" if verdict.problem is not None else verdict.action,
-                printable(verdict.path or verdict.name),
-                f"{verdict.dtype} {'of any shape' if verdict.shape is None else verdict.shape}",
-                printable(self._shown_source(verdict)),
-                printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
-            )
-            for verdict in self.verdicts
+            (self._paths.get(name, name), None if role is None else role.kind)
+            for name, role in roles
+            if role is None or role.kind != "metadata"
         ]
 
-    def unused_rows(self) -> list[str]:
-        """Return a line, safe to print, for each unused name that no verdict explains by itself."""
-        return [f"unused in the checkpoint: {printable(name)}" for name in self._left_over()]
-
-    def _left_over(self) -> list[str]:
-        """Return the unused names that no verdict explains by itself: those of no variable."""
-        return [name for name in self.unused if name not in self._by_name]
+    def called(self, verdict: Verdict) -> tuple[str, str]:
+        """Return readable names for the source of a verdict, which may be empty, and for its variable."""
+        source, name = (verdict.source or "").removeprefix(f"{self.origin}::"), verdict.path or verdict.name
+        return name if source == verdict.name else self._paths.get(source, source), name
 
     def _shown_source(self, verdict: Verdict) -> str:
         """Return a verdict's source without what goes without saying: the path, and its own name."""
-        source = (verdict.source or "").removeprefix(f"{self.origin}::")
-        return verdict.initializer or (source if source != verdict.name else "")
+        source, name = self.called(verdict)
+        is_said = source == name or source in _WORDS.findall(verdict.reason)
+        return verdict.initializer or ("" if is_said else source)
 
     def __str__(self) -> str:
-        rows = self.rows()
-        lines = [*self.unused_rows(), *map(printable, self.notes), self.summary()]
+        rows = sorted(self.rows(), key=lambda row: row[0] == "cannot")
+        unused = [f"unused in the checkpoint: {printable(name)}" for name, _ in self.left_over()]
+        lines = [*unused, *map(printable, self.notes), self.summary()]
         return "\n".join([*(aligned(rows) if rows else []), *lines])
 
     def __repr__(self) -> str:

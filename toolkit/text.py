@@ -80,9 +80,10 @@ def shorten(names: Sequence[str], width: int, *, taken: set[str] | None = None) 
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows of cells as lines, each column as wide as its widest cell."""
+    """Return rows of cells as lines, each column as wide as its widest cell; empty ones are left out."""
     widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
+    shown = [i for i, width in enumerate(widths) if width]
+    return ["  ".join([padded(row[i], widths[i]) for i in shown]).rstrip() for row in rows]
 
 
 def wrapped(text: str, width: int | None, *, lead: str = "", first: str | None = None) -> list[str]:

@@ -17,6 +17,7 @@ from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import as_dtype
 from toolkit.formats.read_back import check_value
 from toolkit.plan import Advice, Plan, Verdict
+from toolkit.roles import Role
 
 _SEED_BITS = 31
 
@@ -59,9 +60,14 @@ class ObjectPlan(Plan):
             files=states_of(checkpoint),
             notes=notes,
             advice=advice,
+            checkpoint=checkpoint,
         )
         self._variables = dict(variables)
         self._stored = dict(stored)
+
+    def _roles_by_name(self) -> Mapping[str, Role]:
+        """Return nothing: what Keras calls its variables does not tell what they are for."""
+        return {}
 
     def apply(self, *, verify: bool = False) -> None:
         """Give every variable of the plan its value.
