@@ -118,10 +118,11 @@ def about(checkpoint: Checkpoint, roles: Mapping[str, Role]) -> About:
 def _what(checkpoint: Checkpoint, metadata: Metadata) -> str:
     """Return what a checkpoint is: its format, who wrote it, when, and of which model."""
     what = checkpoint.describe()
-    if producer := metadata.producer:
+    producer = metadata.producer
+    if producer and producer not in what:
         program = producer.partition(" ")[0]
         named = re.sub(rf"^{re.escape(program)}( \d+)?\b", lambda _: producer, what)
-        what = named if named != what or producer == what else f"{what}, by {producer}"
+        what = named if named != what else f"{what}, by {producer}"
     if metadata.saved_at:
         what += f", saved {metadata.saved_at.partition('@')[0]}"
     if metadata.model_class and metadata.model_name:
