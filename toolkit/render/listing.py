@@ -167,16 +167,15 @@ class _Beside:
             return
         assert self.width is not None
         shard, offset, crc, of, *_ = self._cells[v.name][4:]
+        key = self._keys.get(v.name)
         parts = [f"shard {shard}" if shard.isdecimal() else shard, f"offset {offset}", f"crc32c {crc}"]
-        line = _LEAD + "  ".join(parts)
-        if of and columns(line) + len("  of ") + columns(of) <= self.width:
-            line += f"  of {of}"
+        parts = [part for part in parts if not part.endswith("-")]
+        if of and columns(_LEAD + "  ".join([*parts, f"of {of}"])) <= self.width:
+            parts.append(f"of {of}")
             of = ""
-        yield shortened(line, self.width)
-        if of:
-            yield shortened(f"{_LEAD}of {of}", self.width)
-        if v.name in self._keys:
-            yield shortened(f"{_LEAD}key {self._keys[v.name]}", self.width)
+        texts = ["  ".join(parts), f"of {of}" if of else "", f"key {key}" if key else ""]
+        for text in filter(None, texts):
+            yield shortened(_LEAD + text, self.width)
 
     def _beside(self, cells: Cells) -> str:
         line = self._layout.line(cells[: len(self._heading)])

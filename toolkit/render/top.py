@@ -59,7 +59,7 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "files", _files(about, summary.checkpoint.format)
     texts = list(about.metadata.attributes.items())
     for name, text in texts[:_MAX_TEXTS]:
-        yield "says", shortened(printable(f"{name}: {text}"), _MAX_TEXT, share=1)
+        yield "attributes", shortened(printable(f"{name}: {text}"), _MAX_TEXT, share=1)
     if len(texts) > _MAX_TEXTS:
         yield "", f"and {count(len(texts) - _MAX_TEXTS, 'more text')} (--json has them)"
     if len(summary.variables) < len(summary.roles):
