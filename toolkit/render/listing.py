@@ -119,7 +119,6 @@ class _Beside:
         self.width = width
         self._summary = summary
         self._is_long = long
-        self._is_stacked = False
         self._heading: Cells = ("dtype", "shape", "parameters", "bytes")
         if long:
             self._heading += ("shard", "offset", "crc32c", "of", *(["key"] if summary.paths else []))
@@ -137,9 +136,10 @@ class _Beside:
         if self.width is None:
             return names
         wanted = min(names, _MIN_NAME_WIDTH)
-        if self._is_long and names + 2 + self._layout.width > self.width:
-            self._is_stacked = True
-            self._heading = self._heading[:4]
+        for num_beside in (7, 4) if self._is_long else ():
+            if names + 2 + self._layout.width <= self.width:
+                break
+            self._heading = self._heading[:num_beside]
             self._lay_out()
         for column in (2, 3, 1, 0):
             if wanted + 2 + self._layout.width <= self.width:
@@ -163,13 +163,12 @@ class _Beside:
 
     def below(self, v: Variable) -> Iterator[str]:
         """Yield what stands below a variable in a long listing that does not fit."""
-        if not self._is_stacked:
+        if not self._is_long or self.width is None or len(self._heading) > 7:
             return
-        assert self.width is not None
         shard, offset, crc, of, *_ = self._cells[v.name][4:]
         key = self._keys.get(v.name)
         parts = [f"shard {shard}" if shard.isdecimal() else shard, f"offset {offset}", f"crc32c {crc}"]
-        parts = [part for part in parts if not part.endswith("-")]
+        parts = [part for part in parts if not part.endswith("-") and len(self._heading) < 7]
         if of and columns(_LEAD + "  ".join([*parts, f"of {of}"])) <= self.width:
             parts.append(f"of {of}")
             of = ""
