@@ -308,6 +308,23 @@ def test_dtypes_are_counted_but_for_the_one_that_most_are_of(ckpt, tmp_path):
     assert "\ndtypes      1 float64, 2 float32\n" in ckpt("inspect", prefix).out
 
 
+def test_what_is_worth_knowing_comes_last_with_what_to_type(ckpt, tmp_path):
+    content = {"w": np.zeros(64, "f"), "w/Adam": np.zeros(64, "f"), "w/Adam_1": np.zeros(64, "f")}
+    prefix = write_bundle(tmp_path / "m", content)
+    lines = ckpt("inspect", prefix).out.splitlines()
+    assert lines[-2:] == [
+        "", f"slots are 67% of the bytes: ckpt edit {prefix} -o OUT --strip-optimizer leaves them out",
+    ]  # fmt: skip
+    with open(f"{prefix}.data-00000-of-00001", "ab") as file:
+        file.write(bytes(256))
+    assert ckpt("inspect", prefix).out.splitlines()[-1] == (
+        f"256 B of the data files are used by no variable: ckpt edit {prefix} -o OUT --data copy leaves them out"
+    )
+    assert "leaves them out" not in ckpt("inspect", prefix, "w/Adam").out
+    assert ckpt("edit", prefix, "-o", tmp_path / "x", "--strip-optimizer", "--data", "copy").code == 0
+    assert "leaves them out" not in ckpt("inspect", tmp_path / "x").out  # what was said is true
+
+
 def test_metrics_count_as_no_parameters(trained):
     from toolkit.roles import Role
 

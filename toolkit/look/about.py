@@ -51,6 +51,9 @@ class About:
         num_slots: How many slots there are.
         num_averages: How many moving averages.
         kept_bytes: The bytes of both.
+        slot_bytes: The bytes of the slots.
+        nbytes: The bytes of all variables.
+        spare_bytes: The bytes of TensorFlow's data files that no variable uses; 0 for other formats.
         optimizers: As `Metadata.optimizers`; where the files do not name them, what the names of slots tell.
         step: How many steps the training has taken, where a checkpoint counts them by itself.
         num_files: How many files it consists of.
@@ -69,6 +72,9 @@ class About:
     num_slots: int
     num_averages: int
     kept_bytes: int
+    slot_bytes: int
+    nbytes: int
+    spare_bytes: int
     optimizers: tuple[Optimizer, ...]
     step: int | None
     num_files: int
@@ -93,6 +99,9 @@ def about(checkpoint: Checkpoint, roles: Mapping[str, Role]) -> About:
     kept = [(spec, count) for (spec, kind), count in counts.items() if kind in ("slot", "moving_average")]
     trained = checkpoint.trained()
     sizes = [_size_of(path) for path in checkpoint.files()]
+    nbytes = sum(spec.nbytes * count for (spec, _), count in counts.items())
+    is_whole = checkpoint.format == "tensorflow-v2" and None not in sizes
+    data_bytes = sum(size or 0 for size in sizes[1:])  # the index comes first
     return About(
         what=_what(checkpoint, metadata),
         num_variables=sum(count for (_, kind), count in counts.items() if kind != "metadata"),
@@ -106,6 +115,9 @@ def about(checkpoint: Checkpoint, roles: Mapping[str, Role]) -> About:
         num_slots=sum(count for (_, kind), count in counts.items() if kind == "slot"),
         num_averages=sum(count for (_, kind), count in counts.items() if kind == "moving_average"),
         kept_bytes=sum(spec.nbytes * count for spec, count in kept),
+        slot_bytes=sum(spec.nbytes * count for (spec, kind), count in counts.items() if kind == "slot"),
+        nbytes=nbytes,
+        spare_bytes=max(data_bytes - nbytes, 0) if is_whole else 0,
         optimizers=metadata.optimizers or _optimizers_by_slots(roles),
         step=_step(checkpoint, roles),
         num_files=len(sizes),

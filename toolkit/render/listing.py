@@ -14,7 +14,7 @@ from toolkit.look.inspect import KINDS, Summary, totals_of
 from toolkit.names import printable
 from toolkit.render.columns import Cells, Layout, fitted
 from toolkit.render.csv_text import csv_text
-from toolkit.render.top import top
+from toolkit.render.top import advice, top
 from toolkit.roles import Kind
 from toolkit.text import ELLIPSIS, columns, common_scope, padded, shorten, shortened
 from toolkit.units import count, size
@@ -56,7 +56,8 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
         taken: set[str] = set()
         for section in sections:
             lines += ["", *_rows(section, name_width, beside, taken)]
-    return "\n".join([*lines, "", *_totals(summary, width), *_scopes(summary, width)])
+    lines += ["", *_totals(summary, width), *_scopes(summary, width), *advice(summary, width)]
+    return "\n".join(lines)
 
 
 def to_csv(summary: Summary) -> str:

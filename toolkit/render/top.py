@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from toolkit.look.about import About, Share
@@ -12,6 +13,10 @@ from toolkit.text import columns, shortened, wrapped
 from toolkit.units import count, size
 
 _LABEL_WIDTH = 12
+_LARGE_SHARE = 0.5
+"""Of the bytes of a checkpoint, from which it is worth knowing that they are slots."""
+_SMALL_SHARE = 0.1
+"""Of the bytes of data files, up to which it does not matter that nothing uses them (`--data auto`)."""
 _MAX_TEXTS = 8
 """Texts that the files carry which are shown, each in a line at most: safetensors may have thousands."""
 _MAX_TEXT = 200
@@ -29,6 +34,30 @@ def top(summary: Summary, *, width: int | None = None) -> list[str]:
     for label, text in _facts(summary):
         lines += wrapped(text, width, lead=" " * _LABEL_WIDTH, first=label.ljust(_LABEL_WIDTH))
     return lines
+
+
+def advice(summary: Summary, width: int | None = None) -> list[str]:
+    """Return what is worth knowing of a checkpoint, with what to type; nothing of a part of one.
+
+    Args:
+        summary: Of which checkpoint.
+        width: Columns of the terminal; `None` breaks no line.
+    """
+    about, checkpoint = summary.about, summary.checkpoint
+    if len(summary.variables) < len(summary.roles) or checkpoint.format != "tensorflow-v2":
+        return []
+    command = f"ckpt edit {shlex.quote(checkpoint.path)} -o OUT"
+    texts = []
+    if about.slot_bytes >= _LARGE_SHARE * about.nbytes > 0:
+        share = about.slot_bytes / about.nbytes
+        texts.append(f"slots are {share:.0%} of the bytes: {command} --strip-optimizer leaves them out")
+    if about.spare_bytes > _SMALL_SHARE * about.file_bytes:
+        spare = size(about.spare_bytes)
+        texts.append(
+            f"{spare} of the data files are used by no variable: {command} --data copy leaves them out"
+        )
+    lines = [line for text in texts for line in wrapped(printable(text), width, lead="  ", first="")]
+    return ["", *lines] if lines else []
 
 
 def heading(path: str, what: str, width: int | None = None) -> list[str]:
