@@ -10,17 +10,17 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 from toolkit import names
 from toolkit.checkpoint import Checkpoint
-from toolkit.dtypes import DType, as_dtype
+from toolkit.dtypes import as_dtype
 from toolkit.errors import PlanError, UsageError, VariableNotFoundError
 from toolkit.names import printable
 from toolkit.renaming import as_options
-from toolkit.roles import Kind, Role, assign
+from toolkit.roles import Kind
 from toolkit.text import aligned
 
 _MAX_HINTS = 3
@@ -42,13 +42,6 @@ class Bytes(NamedTuple):
     linked: int
     copied: int
     written: int
-
-
-class _Named(NamedTuple):
-    """A variable, as far as its role is told by its name."""
-
-    dtype: DType
-    shape: tuple[int, ...]
 
 
 class FileState(NamedTuple):
@@ -169,11 +162,12 @@ class Plan:
             value that it has by then.
         notes: What else is good to know of it, in sentences.
         advice: Renames that find what is missing, and what the summary says besides.
-
-    Args:
-        checkpoint: The checkpoint that it is about, where it was made from one: tables count its variables
-            by what they are for, and show their readable names.
+        roles: What the variables of the checkpoint that it is about are for, by name, if there is one.
+        paths: Their readable names, by those that are not.
+        is_named_by_role: Whether a variable's name tells what it is for, where the checkpoint does not.
     """
+
+    is_named_by_role = True
 
     def __init__(
         self,
@@ -188,8 +182,8 @@ class Plan:
         advice: Advice | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self._roles = {} if checkpoint is None else checkpoint.roles()
-        self._paths = {} if checkpoint is None else checkpoint.paths()
+        self.roles = {} if checkpoint is None else checkpoint.roles()
+        self.paths = {} if checkpoint is None else checkpoint.paths()
         self.verdicts = tuple(verdicts)
         self.origin = origin
         self.unused = tuple(unused)
@@ -266,29 +260,14 @@ class Plan:
             printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
         )
 
-    def kinds(self) -> dict[str, Kind | None]:
-        """Return what each variable of the plan is for, by its name; `None` where nothing tells."""
-        named = self._roles_by_name()
-        found: dict[str, Kind | None] = {}
-        for verdict in self.verdicts:
-            source = (verdict.source or "").removeprefix(f"{self.origin}::")
-            role = self._roles.get(verdict.name) or self._roles.get(source) or named.get(verdict.name)
-            found[verdict.name] = None if role is None else role.kind
-        return found
-
-    def _roles_by_name(self) -> Mapping[str, Role]:
-        """Return what the names of the variables tell, which is nothing where they are an object's keys."""
-        targets = {v.name: _Named(as_dtype(v.dtype), v.shape or ()) for v in self.verdicts if not v.path}
-        return assign(targets)
-
     def left_over(self) -> list[tuple[str, Kind | None]]:
         """Return what in the checkpoint nothing takes, by readable names, and what each is for if known.
 
         What a verdict explains by itself is left out, and so is what is no value of the model.
         """
-        roles = ((name, self._roles.get(name)) for name in self.unused if name not in self._by_name)
+        roles = ((name, self.roles.get(name)) for name in self.unused if name not in self._by_name)
         return [
-            (self._paths.get(name, name), None if role is None else role.kind)
+            (self.paths.get(name, name), None if role is None else role.kind)
             for name, role in roles
             if role is None or role.kind != "metadata"
         ]
@@ -296,7 +275,7 @@ class Plan:
     def called(self, verdict: Verdict) -> tuple[str, str]:
         """Return readable names for the source of a verdict, which may be empty, and for its variable."""
         source, name = (verdict.source or "").removeprefix(f"{self.origin}::"), verdict.path or verdict.name
-        return name if source == verdict.name else self._paths.get(source, source), name
+        return name if source == verdict.name else self.paths.get(source, source), name
 
     def _shown_source(self, verdict: Verdict) -> str:
         """Return a verdict's source without what goes without saying: the path, and its own name."""

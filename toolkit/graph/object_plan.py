@@ -17,7 +17,6 @@ from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import as_dtype
 from toolkit.formats.read_back import check_value
 from toolkit.plan import Advice, Plan, Verdict
-from toolkit.roles import Role
 
 _SEED_BITS = 31
 
@@ -35,6 +34,8 @@ class ObjectPlan(Plan):
         advice: As `Plan`.
         seed: For the values that are drawn; without one, one is drawn if there are such.
     """
+
+    is_named_by_role = False  # Keras calls slots after itself
 
     def __init__(
         self,
@@ -64,10 +65,6 @@ class ObjectPlan(Plan):
         )
         self._variables = dict(variables)
         self._stored = dict(stored)
-
-    def _roles_by_name(self) -> Mapping[str, Role]:
-        """Return nothing: what Keras calls its variables does not tell what they are for."""
-        return {}
 
     def apply(self, *, verify: bool = False) -> None:
         """Give every variable of the plan its value.

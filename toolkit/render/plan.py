@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from toolkit.dtypes import DType, as_dtype
 from toolkit.names import printable
 from toolkit.plan import Plan, Verdict
-from toolkit.roles import Kind
+from toolkit.roles import Kind, Role, assign
 from toolkit.text import ELLIPSIS, aligned, columns, padded, shorten, wrapped
 from toolkit.units import count
 
@@ -75,7 +77,7 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
         color: Whether to use the terminal's colours.
         every_row: Leave no row out.
     """
-    kinds = plan.kinds()
+    kinds = _kinds(plan)
     few = _FEW if width is not None else len(plan)
     are_more = False
     listed, counted, failing = [], [], []
@@ -103,6 +105,26 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
     below = [*_unused(plan, width), *_wrapped(plan.notes, width)]
     shown = [*lines, *counted, *below, *last, *_wrapped([plan.summary()], width)]
     return "\n".join(map(_colored, shown) if color else shown)
+
+
+def _kinds(plan: Plan) -> dict[str, Kind | None]:
+    """Return what each variable of a plan is for, by its name; `None` where nothing tells."""
+    named: Mapping[str, Role] = {}
+    if plan.is_named_by_role:
+        named = assign({v.name: _Named(as_dtype(v.dtype), v.shape or ()) for v in plan if not v.path})
+    found: dict[str, Kind | None] = {}
+    for verdict in plan:
+        source = (verdict.source or "").removeprefix(f"{plan.origin}::")
+        role = plan.roles.get(verdict.name) or plan.roles.get(source) or named.get(verdict.name)
+        found[verdict.name] = None if role is None else role.kind
+    return found
+
+
+class _Named(NamedTuple):
+    """A variable, as far as its role is told by its name."""
+
+    dtype: DType
+    shape: tuple[int, ...]
 
 
 def _by_reason(plan: Plan) -> dict[tuple[str, ...], list[Verdict]]:
