@@ -141,6 +141,22 @@ def test_nor_of_a_keras_file_of_layers_with_long_names(tmp_path):
         check(checkpoint)
 
 
+def test_nor_of_a_file_of_keras_3(tmp_path):
+    path = tmp_path / "m.weights.h5"
+    with h5py.File(path, "w") as file:
+        for number in range(12):
+            layer = f"layers/functional/layers/separable_convolution_{number}/cell"
+            held = file.create_group(f"{layer}/vars")
+            held.attrs["name"] = f"a_layer_with_a_name_that_its_author_chose_{number}"
+            for weight in range(2):
+                held.create_dataset(str(weight), data=np.zeros((3, 3, 8, 16), "f"))
+        for number in range(50):
+            shape = () if number < 2 else (3, 3, 8, 16)
+            file.create_dataset(f"optimizer/vars/{number}", data=np.zeros(shape, "f"))
+    with open_checkpoint(path) as checkpoint:
+        check(checkpoint)
+
+
 @pytest.mark.parametrize(
     "names",
     [
