@@ -22,6 +22,7 @@ _CODES = {
     "overlap": "35",
     "cast": "35",
     "drop": "31",
+    "defer": "36",
 }
 """Of the terminal's own colours, which suit its background (ECMA-48, SGR)."""
 _DONE = {
