@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "toolkit"
 FLOORS = [
     ("toolkit.errors", 1),
     ("toolkit.names", 2),
+    ("toolkit.text", 2),
     ("toolkit.dtypes", 2),
     ("toolkit.checksum", 2),
     ("toolkit.version", 1),

@@ -53,15 +53,97 @@ def test_every_command_has_help_and_the_common_options(ckpt, command):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["nope"], ["inspect"], ["inspect", "--nope", "x"], ["inspect", "x", "--sort", "size"],
-     ["reinit", "x", "y", "--seed", "-1"], ["restore", "x", "-o", "y"]],
+    ("arguments", "message", "hint"),
+    [
+        ("inspct x", "no command 'inspct'", "did you mean `ckpt inspect`? `ckpt -h` lists all commands"),
+        ("frobnicate", "no command 'frobnicate'", "`ckpt -h` lists all commands"),
+        ("inspect", "inspect: no CKPT", "write ckpt inspect CKPT [PATTERN]...; `ckpt inspect -h` explains it"),
+        ("inspect --tre x", "inspect: no option --tre", "did you mean --tree? `ckpt inspect -h` lists all options"),
+        ("inspect x -lz", "inspect: no option -z", "`ckpt inspect -h` lists all options"),
+        ("inspect x --keep y", "inspect: no option --keep",
+         "edit, prune have --keep; `ckpt inspect -h` lists all options"),
+        ("--versio", "no option --versio", "did you mean --version? `ckpt -h` lists all options"),
+        ("inspect x --sort sizes", "inspect: --sort: expected name, bytes or order, got 'sizes'", "write --sort name"),
+        ("inspect x --sort byte", "inspect: --sort: expected name, bytes or order, got 'byte'", "write --sort bytes"),
+        ("inspect x --sort", "inspect: --sort: expected a value", "write --sort name"),
+        ("inspect x --tree=5", "inspect: --tree takes no value", "write --tree alone"),
+        ("inspect x --depth a", "inspect: --depth: expected a whole number of 0 or more, got 'a'", "write --depth N"),
+        ("reinit x y --seed -1", "reinit: --seed: expected a whole number of 0 or more, got '-1'", "write --seed N"),
+        ("prune x --keep a", "prune: --keep: expected a whole number, got 'a'", "write --keep N"),
+        ("restore x -o y", "restore: no --model", "add --model MODULE:FUNCTION"),
+        ("latest x y", "latest: one argument too many: y", "write ckpt latest DIR; `ckpt latest -h` explains it"),
+    ],
 )  # fmt: skip
-def test_wrong_usage_is_exit_2_on_stderr(ckpt, arguments):
-    ran = ckpt(*arguments)
-    assert ran.code == 2
-    assert "Usage: ckpt" in ran.err + ran.out
-    assert "Traceback" not in ran.err
+def test_wrong_usage_looks_as_every_error_and_says_what_to_type(ckpt, arguments, message, hint):
+    assert ckpt(*arguments.split()) == (2, "", f"ckpt: {message}\nhint: {hint}\n")
+
+
+def test_a_checkpoint_in_place_of_a_command_is_to_be_inspected(ckpt, trained):
+    assert ckpt(trained).err.splitlines()[1] == f"hint: `ckpt inspect {trained}` shows what is in it"
+
+
+def test_wrong_usage_cannot_act_on_the_terminal(ckpt):
+    for arguments in (
+        ["\x1b[31m"],
+        ["inspect", "--\x1b[31m"],
+        ["inspect", "x", "--sort", "\x1b[31m\nhint: rm"],
+    ):
+        ran = ckpt(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert "\x1b" not in ran.err
+        assert len(ran.err.splitlines()) == 2
+
+
+def test_nothing_to_do_shows_the_help(ckpt):
+    ran = ckpt()
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: ckpt [OPTIONS] COMMAND [ARGS]...")
+
+
+FAKE_TENSORFLOW = """
+import logging, os, time
+os.write(2, b"noise of the native log")
+def get_logger():
+    return logging.getLogger("fake")
+"""
+
+
+def on_a_terminal(arguments, **environment):
+    """Run a command whose stderr is a terminal; return what that shows."""
+    main, child = pty.openpty()
+    with subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=child, env={**os.environ, "TERM": "xterm", **environment}
+    ):
+        os.close(child)
+        text = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(main, 1 << 16):
+                text += part
+    os.close(main)
+    return text.decode()
+
+
+def test_a_terminal_says_that_tensorflow_is_loading_for_as_long_as_it_does(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(FAKE_TENSORFLOW)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from toolkit.cli import graphs, output\n"
+        "output.Settings.quiet = 'quiet' in sys.argv\n"
+        "with graphs.tensorflow(): print('loaded', file=sys.stderr)"
+    )
+    program = [sys.executable, "-c", code]
+    shown = on_a_terminal(program)
+    assert shown == "loading TensorFlow…\r\x1b[2Kloaded\r\n"
+    assert on_a_terminal([*program, "quiet"]) == "loaded\r\n"
+    piped = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert piped.stderr == "loaded\n"
+
+
+def test_what_was_loading_is_erased_before_an_error(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('tensorflow')")
+    program = [sys.executable, "-m", "toolkit", "init", "--model", "x.py:f", "-o", str(tmp_path / "out")]
+    shown = on_a_terminal(program, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert shown.startswith("loading TensorFlow…\r\x1b[2Kckpt: this command needs TensorFlow")
 
 
 def test_an_error_is_one_line_and_a_hint_on_stderr(ckpt, tmp_path):

@@ -330,7 +330,7 @@ def test_json_and_text_of_the_command(ckpt, tmp_path):
     assert document["bytes"] == {"linked": 0, "copied": 32, "written": 0}
     assert document["output"] == str(tmp_path / "x.h5")
     ran = ckpt("export", VALID / "perceptron", tmp_path / "y.h5")
-    assert ran.out.startswith("keep  19 variables, unchanged\n")
+    assert ran.out.startswith("4 weights, 8 slots, 4 moving averages, 3 counters kept: unchanged\n")
     assert ran.err.splitlines()[-1].endswith("read back: every value is equal")
     assert ckpt("export", VALID / "perceptron", tmp_path / "z.h5", "--dry-run").code == 0
     assert names_in(tmp_path) == ["x.h5", "y.h5"]

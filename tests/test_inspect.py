@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from tests.conftest import VALID, write_bundle
 from toolkit import inspect, open_checkpoint
 from toolkit.formats.bundle.schema import message_class
-from toolkit.names import shorten
 from toolkit.render.listing import listing
+from toolkit.text import shorten
 from toolkit.units import count, size
 
 
@@ -21,32 +22,43 @@ def test_the_listing_of_a_small_network(ckpt, trained):
     ran = ckpt("inspect", trained, "head", "global_step")
     assert ran.code == 0
     assert ran.err == ""
+    on_disk = size(sum(os.path.getsize(trained + end) for end in (".index", ".data-00000-of-00001")))
     assert ran.out == (
-        f"{trained}: TensorFlow checkpoint (V2), 1 data file\n"
+        f"{trained}: TensorFlow checkpoint (V2), name-based\n"
+        "parameters  101 in 5 weights, 404 B\n"
+        "dtypes      float32, 1 int64\n"
+        "optimizer   Adam; 10 slots, 5 moving averages, 1.2 KiB\n"
+        "step        300\n"
+        f"files       1 data file and the index, {on_disk} on disk\n"
+        "chosen      9 of 23 variables, 25 parameters\n"
         "\n"
         "weights                               dtype    shape   parameters  bytes\n"
         "head/bias                             float32  (5,)             5     20\n"
         "head/kernel                           float32  (4, 5)          20     80\n"
         "\n"
-        "slots                                 dtype    shape   parameters  bytes\n"
+        "slots                                 dtype    shape     elements  bytes\n"
         "head/bias/Adam                        float32  (5,)             5     20\n"
         "head/bias/Adam_1                      float32  (5,)             5     20\n"
         "head/kernel/Adam                      float32  (4, 5)          20     80\n"
         "head/kernel/Adam_1                    float32  (4, 5)          20     80\n"
         "\n"
-        "moving averages                       dtype    shape   parameters  bytes\n"
+        "moving averages                       dtype    shape     elements  bytes\n"
         "head/bias/ExponentialMovingAverage    float32  (5,)             5     20\n"
         "head/kernel/ExponentialMovingAverage  float32  (4, 5)          20     80\n"
         "\n"
-        "counters                              dtype    shape   parameters  bytes\n"
+        "counters                              dtype    shape     elements  bytes\n"
         "global_step                           int64    ()               1      8\n"
         "\n"
-        "                 variables  parameters  bytes\n"
-        "weights                  2          25    100  (100 B)\n"
-        "slots                    4          50    200  (200 B)\n"
-        "moving averages          2          25    100  (100 B)\n"
-        "counters                 1           1      8  (8 B)\n"
-        "total                    9         101    408  (408 B)\n"
+        "                 variables  elements  bytes\n"
+        "weights                  2        25    100  (100 B)\n"
+        "slots                    4        50    200  (200 B)\n"
+        "moving averages          2        25    100  (100 B)\n"
+        "counters                 1         1      8  (8 B)\n"
+        "total                    9       101    408  (408 B)\n"
+        "\n"
+        "scope          variables  bytes\n"
+        "head                   8    400  (400 B)\n"
+        "(in no scope)          1      8  (8 B)\n"
     )
 
 
@@ -86,7 +98,7 @@ def test_long_tells_where_bytes_lie_and_whose_a_slot_is(ckpt, trained):
 
 def test_json_has_the_keys_of_the_contract(ckpt, trained):
     document = json.loads(ckpt("inspect", trained, "head/bias", "--json").out)
-    assert list(document) == ["schema", "format", "path", "variables", "totals"]
+    assert list(document) == ["schema", "format", "path", "metadata", "variables", "totals"]
     assert document["schema"] == "ckpt/inspect/1"
     assert document["format"] == "tensorflow-v2"
     assert document["path"] == trained
@@ -142,7 +154,9 @@ def test_tree_to_a_depth(ckpt, trained):
 def test_a_tree_of_any_depth_needs_no_recursion(ckpt, tmp_path):
     prefix = write_bundle(tmp_path / "m", {"/".join(["a"] * 3000): np.zeros(1, "f")})
     ran = ckpt("inspect", prefix, "--tree")
-    assert len(ran.out.splitlines()) == 101  # deeper ones are counted: a tree grows with the square
+    lines = ran.out.splitlines()
+    assert len(lines) == 102  # deeper ones are counted: a tree grows with the square
+    assert lines[-1] == "deeper than 100 levels is counted"
 
 
 def test_names_are_shortened_to_the_terminal_unless_told_not_to(ckpt, tmp_path, monkeypatch):
@@ -290,8 +304,8 @@ def test_a_partitioned_variable_has_its_slices_in_json(ckpt, tmp_path):
     assert "4 slices" in ckpt("inspect", tmp_path / "m", "-l").out
 
 
-def test_the_tree_of_an_object_based_checkpoint_is_that_of_its_objects(ckpt, object_based):
+def test_the_tree_of_an_object_based_checkpoint_has_readable_names(ckpt, object_based):
     lines = ckpt("inspect", object_based, "--tree").out.splitlines()[1:]
     assert [line.partition("─ ")[2].split("  ")[0] for line in lines] == [
-        "_CHECKPOINTABLE_OBJECT_GRAPH", "net/", "w", "opt/", "iter", "m of net.w",
+        "_CHECKPOINTABLE_OBJECT_GRAPH", "dense/", "kernel", "m", "opt/", "iter",
     ]  # fmt: skip

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from toolkit import Plan, PlanError, VariableNotFoundError, Verdict
+from tests.conftest import VALID
+from toolkit import Plan, PlanError, VariableNotFoundError, Verdict, open_checkpoint
 from toolkit.render.plan import table
 
 RESTORED = Verdict("net/w", "restore", "run/m::old/w", "renamed from old/w", "float32", (3, 4))
@@ -20,7 +21,7 @@ def plan(*verdicts, **keywords):
 
 def test_a_plan_is_a_table_of_text():
     assert str(plan(RESTORED, FRESH, unused=["junk"])) == (
-        "restore     net/w   float32 (3, 4)  old/w  renamed from old/w\n"
+        "restore     net/w   float32 (3, 4)         renamed from old/w\n"
         "initialize  head/b  float32 (4,)    zeros  not selected\n"
         "unused in the checkpoint: junk\n"
         "1 restore, 1 initialize, 1 unused in the checkpoint"
@@ -89,7 +90,7 @@ def test_the_table_counts_what_stays_as_it_is():
     made = plan(FRESH, KEPT, Verdict("s2", "keep", "s2", "not chosen", "int64", ()), seed=3)
     assert table(made) == (
         "initialize  head/b  float32 (4,)  zeros  not selected\n"
-        "keep  2 variables, not chosen\n"
+        "2 counters kept: not chosen\n"
         "1 initialize, 2 keep; seed 3"
     )
     assert table(made, every_row=True).count("\n") == 3
@@ -106,10 +107,141 @@ def test_the_table_fits_the_terminal():
 
 def test_many_unused_names_are_counted():
     made = plan(RESTORED, unused=[f"u{i}" for i in range(30)])
-    assert "and 20 more unused (--no-truncate shows all)" in table(made, width=80)
+    assert "\nunused in the checkpoint: 30 variables:\n  u0\n" in table(made, width=80)
+    assert "\n  and 20 more (--no-truncate shows all)\n" in table(made, width=80)
     assert "u29" in table(made)
 
 
 def test_an_empty_plan_says_so():
     assert str(plan()) == "no variables"
     assert table(plan(), width=80) == "no variables"
+
+
+# ------------------------------------------------------------------------------------------- on a terminal
+
+
+def dropped(number):
+    """Verdicts that drop the slots of so many weights, which are kept."""
+    weights = [Verdict(f"net/w{i}", "keep", f"net/w{i}", "as it is", "float32", (2,)) for i in range(number)]
+    slots = [
+        Verdict(f"{v.name}/{slot}", "drop", f"{v.name}/{slot}", "kept by an optimizer", "float32", (2,))
+        for v in weights for slot in ("Adam", "Adam_1")
+    ]  # fmt: skip
+    return [*weights, *slots]
+
+
+def test_rows_of_one_reason_collapse():
+    made = plan(*dropped(34))
+    assert table(made, width=80) == (
+        "34 weights kept: as it is\n68 slots dropped: kept by an optimizer (--no-truncate lists all)\n34 keep, 68 drop"
+    )
+    for whole in (table(made), table(made, every_row=True)):  # a pipe, and --no-truncate
+        assert sum(line.startswith("drop  net/w") for line in whole.splitlines()) == 68
+    assert str(made).count("kept by an optimizer") == 68
+
+
+def test_a_few_rows_of_one_reason_are_listed():
+    assert table(plan(*dropped(2)), width=80).count("kept by an optimizer") == 4
+
+
+def test_reasons_that_differ_in_names_alone_are_one_reason():
+    slots = [
+        Verdict(f"net/w{i}/Adam", "initialize", None, f"slot of net/w{i}, which starts afresh", "float32", (2,))
+        for i in range(9)
+    ]  # fmt: skip
+    fresh = [
+        Verdict(f"net/w{i}", "initialize", None, "not in the checkpoint", "float32", (2,)) for i in range(9)
+    ]
+    assert table(plan(*fresh, *slots), width=120).splitlines()[:2] == [
+        "9 weights initialized: not in the checkpoint",
+        "9 slots initialized: their variables start afresh (--no-truncate lists all)",
+    ]
+
+
+def test_a_word_that_is_the_name_of_a_variable_is_no_name_in_a_reason():
+    named = [
+        Verdict(name, "initialize", None, "kernel by name", "float32", (2, 2))
+        for name in ("kernel", "by", "name")
+    ]
+    named += [Verdict(f"v{i}", "initialize", None, "kernel by name", "float32", (2, 2)) for i in range(3)]
+    assert "6 weights initialized: kernel by name" in table(plan(*named), width=80)
+
+
+def test_what_is_renamed_says_to_what():
+    renamed = [
+        Verdict(f"body/w{i}", "restore", f"run/m::net/w{i}", f"renamed from net/w{i}", "float32", (2,))
+        for i in range(9)
+    ]
+    assert table(plan(*renamed), width=80).splitlines() == [
+        "9 weights restored: renamed from … (net to body) (--no-truncate lists all)", "9 restore",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_done_comes_last_and_whole():
+    name = "model/" * 30 + "kernel"
+    hint = "--rename 're:^(.*)$=net/\\1' finds it, --on-missing init starts it afresh"
+    failing = [
+        Verdict(f"{name}_{i}", "restore", None, "not in the checkpoint", "float32", (3, 4), None, "not in the checkpoint", hint)
+        for i in range(12)
+    ]  # fmt: skip
+    for width in (60, 80, 120):
+        lines = table(plan(*failing, *dropped(9), unused=["junk"]), width=width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[0].startswith("9 weights kept")
+        whole = "".join(line.strip() for line in lines)
+        for i in range(12):
+            assert f"{name}_{i}" in whole.replace(" ", "")
+        assert sum(line.startswith("cannot") for line in lines) == 12
+        summary = "9 keep, 18 drop, 12 cannot be done, 1 unused in the checkpoint"
+        assert " ".join(" ".join(lines).split()).endswith(summary)
+    assert [row.split()[0] for row in table(plan(*failing, FRESH)).splitlines()[:13]] == [
+        "initialize",
+        *["cannot"] * 12,
+    ]
+
+
+def test_the_source_is_not_said_twice():
+    copied = Verdict("head2/w", "copy", "run/m::head/w", "copy of head/w", "float32", (2,))
+    assert table(plan(copied), width=80).splitlines()[0] == "copy  head2/w  float32 (2,)  copy of head/w"
+    renamed = Verdict("head2/w", "keep", "head/w", "renamed", "float32", (2,))
+    assert table(plan(renamed), width=80).splitlines()[0] == "keep  head2/w  float32 (2,)  head/w  renamed"
+
+
+def test_unused_is_counted_by_role_and_the_weights_are_named(trained):
+    with open_checkpoint(trained) as checkpoint:
+        lines = table(Plan([FRESH], unused=list(checkpoint), checkpoint=checkpoint), width=80).splitlines()
+    assert lines == [
+        "initialize  head/b  float32 (4,)  zeros  not selected",
+        "unused in the checkpoint: 5 weights, 10 slots, 5 moving averages, 3 counters:",
+        "  conv1/bias", "  conv1/kernel", "  conv10/kernel", "  head/bias", "  head/kernel",
+        "1 initialize, 23 unused in the checkpoint",
+    ]  # fmt: skip
+
+
+def test_what_is_unused_of_an_object_based_checkpoint_has_readable_names():
+    with open_checkpoint(VALID / "objects") as checkpoint:
+        made = Plan([FRESH], unused=list(checkpoint), checkpoint=checkpoint)
+        text, weights = (
+            table(made, width=80),
+            [n for n, role in checkpoint.roles().items() if role.kind == "weight"],
+        )
+        for key in weights:
+            assert f"  {checkpoint.paths()[key]}\n" in text
+    assert ".ATTRIBUTES" not in text
+    assert "OBJECT_GRAPH" not in text  # it is no value of the model
+
+
+def test_colours_are_the_actions_alone():
+    assert table(plan(RESTORED, MISSING), width=200, color=True).splitlines() == [
+        "\x1b[32mrestore\x1b[0m  net/w  float32 (3, 4)  renamed from old/w",
+        "\x1b[1;31mcannot\x1b[0m  x\\x1b[31m  float32 ()  not in the checkpoint; --on-missing init starts it afresh",
+        "1 restore, 1 cannot be done",
+    ]
+
+
+def test_names_of_two_columns_are_aligned():
+    wide = Verdict("層/核", "initialize", None, "not selected", "float32", (4,))
+    assert table(plan(wide, FRESH), width=80).splitlines()[:2] == [
+        "initialize  層/核   float32 (4,)         not selected",
+        "initialize  head/b  float32 (4,)  zeros  not selected",
+    ]

@@ -19,7 +19,7 @@ HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 EVERY_NAME = {
     "Checkpoint", "CheckpointError", "CheckpointKeeper", "ChecksumError", "Exported", "FormatError", "GraphVariable",
     "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "RestoreHook", "Restored",
-    "Edit", "Found", "Logged", "Pruning", "Repair", "Summary",
+    "About", "Edit", "Found", "Logged", "Metadata", "Optimizer", "Pruning", "Repair", "Summary",
     "TruncatedError", "UnsupportedError", "UsageError", "Variable", "VariableNotFoundError", "Verdict",
     "__version__", "bind", "edit", "export", "latest", "log", "import_checkpoint", "initialize", "inspect", "list_variables",
     "open_checkpoint", "plan_average", "plan_export", "plan_import", "plan_initialize", "plan_merge", "plan_prune",
@@ -91,7 +91,17 @@ def test_import_toolkit_loads_nothing_heavy():
 
 def test_inspect_loads_neither_tensorflow_nor_h5py_nor_numpy(trained):
     command = "import sys; from toolkit.cli.app import main; sys.argv = ['ckpt', 'inspect', {!r}, *{!r}]\ntry: main()\nexcept SystemExit: pass"
-    for options in ([], ["--long"], ["--json"], ["--csv"], ["--tree"], ["head"], ["**/Adam*"]):
+    for options in (
+        [],
+        ["--long"],
+        ["--summary"],
+        ["--role", "slot"],
+        ["--json"],
+        ["--csv"],
+        ["--tree"],
+        ["head"],
+        ["**/Adam*"],
+    ):
         loaded = loaded_by(command.format(trained, options))
         assert loaded & HEAVY == {"typer"}, options
 

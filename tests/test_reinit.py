@@ -237,7 +237,7 @@ def test_the_plan_says_what_and_why(ckpt, trained):
         "initialize  head/kernel         float32 (4, 5)  glorot_uniform  chosen; kernel by name\n"
         "initialize  head/kernel/Adam    float32 (4, 5)  zeros           slot of head/kernel\n"
         "initialize  head/kernel/Adam_1  float32 (4, 5)  zeros           slot of head/kernel\n"
-        "keep  17 variables, not chosen\n"
+        "3 weights, 6 slots, 5 moving averages, 3 counters kept: not chosen\n"
         "17 keep, 6 initialize; seed 5\n"
     )  # fmt: skip
     assert ran.err == "dry run: nothing was written\n"

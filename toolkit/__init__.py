@@ -54,12 +54,16 @@ if TYPE_CHECKING:
     from toolkit.graph.saving import save as save
     from toolkit.graph.variables import GraphVariable as GraphVariable
     from toolkit.graph.variables import list_variables as list_variables
+    from toolkit.look.about import About as About
     from toolkit.look.inspect import Summary as Summary
     from toolkit.look.inspect import inspect as inspect
+    from toolkit.metadata import Metadata as Metadata
+    from toolkit.metadata import Optimizer as Optimizer
     from toolkit.plan import Plan as Plan
     from toolkit.plan import Verdict as Verdict
 
 _HOMES = {
+    "About": "toolkit.look.about",
     "Checkpoint": "toolkit.checkpoint",
     "CheckpointError": "toolkit.errors",
     "CheckpointKeeper": "toolkit.graph.keeper",
@@ -70,8 +74,10 @@ _HOMES = {
     "Found": "toolkit.change.directory",
     "GraphVariable": "toolkit.graph.variables",
     "Logged": "toolkit.change.log",
+    "Metadata": "toolkit.metadata",
     "MismatchError": "toolkit.errors",
     "ModelError": "toolkit.errors",
+    "Optimizer": "toolkit.metadata",
     "Plan": "toolkit.plan",
     "PlanError": "toolkit.errors",
     "Pruning": "toolkit.change.prune",

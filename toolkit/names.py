@@ -1,8 +1,13 @@
-"""Names as they may be shown, and names as they may be stored where `/` and NUL have a meaning."""
+"""Names as they may be shown and sorted, and as they may be stored where `/` and NUL have a meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import functools
+import re
+from collections.abc import Collection
+
+_MOST_DIGITS = 0x10FFFF
+"""Of a number in a name that is compared as a number: as many as there are characters to count them with."""
 
 
 def printable(text: str) -> str:
@@ -34,6 +39,30 @@ def parents(name: str) -> list[str]:
         name = name[:cut]
         found.append(name)
     return found
+
+
+def natural_key(name: str) -> str:
+    """Return by what `name` is sorted so that `conv2d_2` comes before `conv2d_10`, and `a/b` before `a_1`."""
+    scope, slash, leaf = name.rpartition("/")
+    return (_scope_key(scope) if slash else "") + _digits_by_size(leaf)
+
+
+@functools.lru_cache(100_000)
+def _scope_key(scope: str) -> str:
+    return "".join(_digits_by_size(segment) + "\0" for segment in scope.split("/"))
+
+
+@functools.lru_cache(100_000)
+def _digits_by_size(segment: str) -> str:
+    """Return `segment` with the number of its digits before each whole number: more digits are more."""
+    if segment.isascii() and segment.isalpha():
+        return segment
+    return re.sub("[0-9]+", _with_size, segment)
+
+
+def _with_size(match: re.Match[str]) -> str:
+    digits = match[0].lstrip("0")
+    return f"0{chr(min(len(digits) + 1, _MOST_DIGITS))}{digits}"
 
 
 def nearest(name: str, candidates: Collection[str], *, count: int = 3) -> list[str]:
@@ -100,17 +129,3 @@ def _is_special(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in encode_name(character))
-
-
-def shorten(names: Sequence[str], width: int) -> list[str]:
-    """Return names in at most `width` characters each: cut so that they can best be told apart.
-
-    That is in the middle, or where more names differ then, at the beginning.
-    """
-    if max(map(len, names), default=0) <= width:
-        return list(names)
-    tail = (width - 1) * 2 // 3
-    head = width - 1 - tail
-    middle = [n if len(n) <= width else f"{n[:head]}…{n[-tail:]}" for n in names]
-    end = [n if len(n) <= width else f"…{n[1 - width :]}" for n in names]
-    return middle if len(set(middle)) >= len(set(end)) else end

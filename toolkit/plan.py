@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 from toolkit import names
+from toolkit.checkpoint import Checkpoint
 from toolkit.dtypes import as_dtype
 from toolkit.errors import PlanError, UsageError, VariableNotFoundError
 from toolkit.names import printable
 from toolkit.renaming import as_options
+from toolkit.roles import Kind
+from toolkit.text import aligned
 
 _MAX_HINTS = 3
+_WORDS = re.compile(r"[^\s;,:()]+")
+"""The words of a reason, names among them."""
 
 Action = Literal["restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"]
 
@@ -156,7 +162,12 @@ class Plan:
             value that it has by then.
         notes: What else is good to know of it, in sentences.
         advice: Renames that find what is missing, and what the summary says besides.
+        roles: What the variables of the checkpoint that it is about are for, by name, if there is one.
+        paths: Their readable names, by those that are not.
+        is_named_by_role: Whether a variable's name tells what it is for, where the checkpoint does not.
     """
+
+    is_named_by_role = True
 
     def __init__(
         self,
@@ -169,7 +180,10 @@ class Plan:
         together: Iterable[str] = (),
         notes: Iterable[str] = (),
         advice: Advice | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
+        self.roles = {} if checkpoint is None else checkpoint.roles()
+        self.paths = {} if checkpoint is None else checkpoint.paths()
         self.verdicts = tuple(verdicts)
         self.origin = origin
         self.unused = tuple(unused)
@@ -223,7 +237,7 @@ class Plan:
         parts = [f"{count} {action}" for action, count in counts.items()]
         if self.problems:
             parts.append(f"{len(self.problems)} cannot be done")
-        if left_over := self._left_over():
+        if left_over := self.left_over():
             parts.append(f"{len(left_over)} unused in the checkpoint")
         seed = "" if self.seed is None else f"; seed {self.seed}"
         remark = f"; {self.advice.remark}" if self.advice.remark else ""
@@ -231,33 +245,48 @@ class Plan:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return action, variable, dtype with shape, source and reason of each, safe to print."""
+        return [self.row(verdict) for verdict in self.verdicts]
+
+    def row(self, verdict: Verdict) -> tuple[str, ...]:
+        """Return action, variable, dtype with shape, source and reason of a verdict, safe to print.
+
+        The source is left out where it goes without saying, or the reason says it.
+        """
+        return (
+            "cannot" if verdict.problem is not None else verdict.action,
+            printable(verdict.path or verdict.name),
+            f"{verdict.dtype} {'of any shape' if verdict.shape is None else verdict.shape}",
+            printable(self._shown_source(verdict)),
+            printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
+        )
+
+    def left_over(self) -> list[tuple[str, Kind | None]]:
+        """Return what in the checkpoint nothing takes, by readable names, and what each is for if known.
+
+        What a verdict explains by itself is left out, and so is what is no value of the model.
+        """
+        roles = ((name, self.roles.get(name)) for name in self.unused if name not in self._by_name)
         return [
-            (
-                "cannot" if verdict.problem is not None else verdict.action,
-                printable(verdict.path or verdict.name),
-                f"{verdict.dtype} {'of any shape' if verdict.shape is None else verdict.shape}",
-                printable(self._shown_source(verdict)),
-                printable("; ".join(filter(None, [verdict.problem or verdict.reason, verdict.hint]))),
-            )
-            for verdict in self.verdicts
+            (self.paths.get(name, name), None if role is None else role.kind)
+            for name, role in roles
+            if role is None or role.kind != "metadata"
         ]
 
-    def unused_rows(self) -> list[str]:
-        """Return a line, safe to print, for each unused name that no verdict explains by itself."""
-        return [f"unused in the checkpoint: {printable(name)}" for name in self._left_over()]
-
-    def _left_over(self) -> list[str]:
-        """Return the unused names that no verdict explains by itself: those of no variable."""
-        return [name for name in self.unused if name not in self._by_name]
+    def called(self, verdict: Verdict) -> tuple[str, str]:
+        """Return readable names for the source of a verdict, which may be empty, and for its variable."""
+        source, name = (verdict.source or "").removeprefix(f"{self.origin}::"), verdict.path or verdict.name
+        return name if source == verdict.name else self.paths.get(source, source), name
 
     def _shown_source(self, verdict: Verdict) -> str:
         """Return a verdict's source without what goes without saying: the path, and its own name."""
-        source = (verdict.source or "").removeprefix(f"{self.origin}::")
-        return verdict.initializer or (source if source != verdict.name else "")
+        source, name = self.called(verdict)
+        is_said = source == name or source in _WORDS.findall(verdict.reason)
+        return verdict.initializer or ("" if is_said else source)
 
     def __str__(self) -> str:
-        rows = self.rows()
-        lines = [*self.unused_rows(), *map(printable, self.notes), self.summary()]
+        rows = sorted(self.rows(), key=lambda row: row[0] == "cannot")
+        unused = [f"unused in the checkpoint: {printable(name)}" for name, _ in self.left_over()]
+        lines = [*unused, *map(printable, self.notes), self.summary()]
         return "\n".join([*(aligned(rows) if rows else []), *lines])
 
     def __repr__(self) -> str:
@@ -337,11 +366,3 @@ class Plan:
             verdicts=problems,
             hint="; ".join(hints[:_MAX_HINTS]) or None,
         )
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows of cells as lines, each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]

@@ -190,7 +190,7 @@ class TestV1:
             assert list(open_checkpoint(tmp_path / given_path)) == ["a"]
         for given_path in ("n", "n-?????-of-00002", "n-00001-of-00002"):
             with open_checkpoint(tmp_path / given_path) as checkpoint:
-                assert checkpoint.describe() == "TensorFlow checkpoint (V1), 2 files"
+                assert checkpoint.describe() == "TensorFlow checkpoint (V1)"
                 assert {name: v.read().tolist() for name, v in checkpoint.items()} == {"a": [1, 1], "b": 3}
 
 

@@ -79,6 +79,7 @@ class FilePlan(Plan):
             files=files,
             notes=notes,
             advice=advice,
+            checkpoint=sources[0],
         )
         self._other_notes = self.notes
         if layout is not None:

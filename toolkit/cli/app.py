@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from toolkit.cli import output
 from toolkit.cli.combine import average, merge
@@ -29,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    suggest_commands=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Inspect, restore, change, export and import TensorFlow checkpoints.",
     epilog=epilog(""),
@@ -76,7 +78,9 @@ def main() -> NoReturn:
     gc.set_threshold(100_000, 50, 50)  # a command makes many objects, and hardly a cycle among them
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        app(prog_name="ckpt")
+        sys.exit(app(prog_name="ckpt", standalone_mode=False) or 0)
+    except TyperException as error:
+        sys.exit(_wrong_usage(error))
     except MemoryError:
         sys.exit(output.error(UsageError("not enough memory", hint="choose fewer variables at a time")))
     except CheckpointError as error:
@@ -85,7 +89,17 @@ def main() -> NoReturn:
 
             traceback.print_exc()
         sys.exit(output.error(error))
-    sys.exit(0)
+
+
+def _wrong_usage(error: TyperException) -> int:
+    """Print what is wrong with the command line, in the form of all errors; return the exit status."""
+    from toolkit.cli import usage
+
+    if usage.is_help(error):
+        output.help_on_stderr(error.message)
+        return output.EXIT_ERROR
+    group = typer.main.get_command(app)
+    return output.error(usage.usage_error(error, getattr(group, "commands", {}), sys.argv[1:]))
 
 
 def program() -> NoReturn:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from toolkit.cli.output import Settings
+from toolkit.cli.output import Settings, passing
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def tensorflow() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stdout_to_stderr())
+        loading = stack.enter_context(passing("loading TensorFlow…"))
         if not Settings.debug:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
             stack.enter_context(_native_log_diverted())
@@ -44,6 +45,7 @@ def tensorflow() -> Iterator[None]:
             ) from error
         if not Settings.debug:
             tf.get_logger().setLevel("ERROR")
+        loading()
         yield
 
 

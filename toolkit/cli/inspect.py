@@ -8,12 +8,20 @@ from toolkit.cli import options, output
 from toolkit.cli.patterns import gather
 from toolkit.errors import UsageError
 
+Role = Literal["weight", "slot", "moving_average", "counter", "metric", "metadata"]
+
 
 def inspect(
     ckpt: options.Ckpt,
     pattern: options.Patterns = None,
     exclude: options.Exclude = None,
     select_from: options.SelectFrom = None,
+    role: Annotated[
+        Role | None, typer.Option(help="Only what is a weight, a slot and so on.", show_default=False)
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="What it is and what it comes to, without the table.")
+    ] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Show the tree of scopes.")] = False,
     depth: Annotated[
         int | None,
@@ -32,11 +40,14 @@ def inspect(
 ) -> None:
     """Show what is in a checkpoint.
 
-    Names, dtypes, shapes and sizes; slots apart from weights; totals, and bytes by scope. Reads the
-    index alone: data files may be missing. Exits with 1 if one is too short.
+    First what it is: who wrote it, its parameters, dtypes, optimizer, step, files. Then names, dtypes,
+    shapes and sizes, slots apart from weights; totals, and bytes by scope. Reads the index, and of the
+    values the number of steps: data files may be missing. Exits with 1 if one is too short.
     """
     if sum([json, csv, tree]) > 1:
         raise UsageError("--json, --csv and --tree exclude each other", hint="give one of them")
+    if summary and (csv or tree or long):
+        raise UsageError("--summary shows no variables", hint="leave --csv, --tree or --long out")
     if depth is not None and not tree:
         raise UsageError("--depth is for --tree", hint="--tree --depth N")
     from toolkit.formats.opening import open_checkpoint
@@ -44,22 +55,26 @@ def inspect(
 
     with open_checkpoint(ckpt, note=output.message, partial=True) as checkpoint:
         patterns = gather(pattern, select_from)
-        summary = look(checkpoint, patterns, exclude=exclude or (), sort=sort)
+        found = look(checkpoint, patterns, exclude=exclude or (), role=role or (), sort=sort)
+        width = None if no_truncate else output.terminal_width()
         if json:
             from toolkit.render import documents
 
-            output.data(documents.dump("inspect", documents.inspection(summary)))
+            output.data(documents.dump("inspect", documents.inspection(found, variables=not summary)))
         elif tree:
             from toolkit.render.tree import tree as render_tree
 
-            output.data(render_tree(summary, depth=depth))
+            output.data(render_tree(found, depth=depth, width=width))
+        elif summary:
+            from toolkit.render.top import top
+
+            output.data("\n".join(top(found, width=width)))
         else:
             from toolkit.render import listing
 
-            width = None if no_truncate else output.terminal_width()
-            output.data(listing.to_csv(summary) if csv else listing.listing(summary, width=width, long=long))
-        if json or csv or tree:
-            for line in summary.notes:
+            output.data(listing.to_csv(found) if csv else listing.listing(found, width=width, long=long))
+        if json or csv:
+            for line in found.notes:
                 output.message(line)
-        if summary.is_damaged:
+        if found.is_damaged:
             raise typer.Exit(output.EXIT_DIFFERENT)

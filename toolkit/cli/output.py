@@ -21,6 +21,8 @@ EXIT_ERROR = 2
 """Wrong usage, or an error."""
 _EXIT_CLOSED_PIPE = 128 + 13
 """What a shell reports for a program that SIGPIPE ended, which Python's is not."""
+_ERASE_LINE = "\r\x1b[2K"
+"""The cursor to the beginning of its line, and the line erased (ECMA-48, EL)."""
 _WORTH_A_BAR = 32 << 20
 """Bytes that take long enough for a person to wonder."""
 
@@ -63,6 +65,11 @@ def message(text: str) -> None:
     """Print a line that is good to know on stderr, unless --quiet."""
     if not Settings.quiet:
         _say(printable(text))
+
+
+def help_on_stderr(text: str) -> None:
+    """Print the help on stderr: of a program that was given nothing to do."""
+    _say(text)
 
 
 def error(problem: CheckpointError) -> int:
@@ -118,15 +125,43 @@ def progress(num_bytes: int) -> Iterator[Callable[[int], None] | None]:
         yield advance
 
 
+@contextlib.contextmanager
+def passing(text: str) -> Iterator[Callable[[], None]]:
+    """Show on stderr, if it is a terminal, what takes a while; it goes at the end, or when it is told to.
+
+    Args:
+        text: What to show. Nothing is shown with --quiet, or with --debug, which shows more.
+    """
+    is_shown = not (Settings.quiet or Settings.debug) and sys.stderr.isatty()
+
+    def gone() -> None:
+        nonlocal is_shown
+        if is_shown:
+            is_shown = False
+            _show(_ERASE_LINE)
+
+    if is_shown:
+        _show(text)
+    try:
+        yield gone
+    finally:
+        gone()
+
+
 def terminal_width() -> int | None:
     """Return the columns of the terminal that stdout is, or `None` if it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _say(text: str) -> None:
-    """Print on stderr. Where nobody can be told, the exit status alone says it."""
+    """Print a line on stderr. Where nobody can be told, the exit status alone says it."""
+    _show(text + "\n")
+
+
+def _show(text: str) -> None:
+    """Print on stderr, and let the cursor stand behind it."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def _lines(text: str) -> str:

@@ -109,8 +109,7 @@ class SafetensorsCheckpoint(ExportedCheckpoint):
 
     def describe(self) -> str:
         """Return what it is in a few words, for a person."""
-        count = len(self._paths) - (self._index is not None)
-        return f"safetensors, {count} file{'s' if count > 1 else ''}"
+        return "safetensors"
 
     def close(self) -> None:
         """Close its files. Arrays that were read stay valid."""

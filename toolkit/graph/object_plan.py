@@ -35,6 +35,8 @@ class ObjectPlan(Plan):
         seed: For the values that are drawn; without one, one is drawn if there are such.
     """
 
+    is_named_by_role = False  # Keras calls slots after itself
+
     def __init__(
         self,
         verdicts: Iterable[Verdict],
@@ -59,6 +61,7 @@ class ObjectPlan(Plan):
             files=states_of(checkpoint),
             notes=notes,
             advice=advice,
+            checkpoint=checkpoint,
         )
         self._variables = dict(variables)
         self._stored = dict(stored)

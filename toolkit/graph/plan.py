@@ -77,6 +77,7 @@ class GraphPlan(Plan):
             together=together,
             notes=notes,
             advice=advice,
+            checkpoint=checkpoint,
         )
         self._variables = dict(variables)
         self._checkpoint = checkpoint

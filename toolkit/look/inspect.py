@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from toolkit.checkpoint import Checkpoint, Variable
-from toolkit.errors import CheckpointError
+from toolkit.errors import CheckpointError, UsageError
 from toolkit.formats.opening import as_checkpoint
+from toolkit.look.about import About, about
 from toolkit.look.files import problem_line, problem_of
+from toolkit.names import natural_key
 from toolkit.roles import Kind, Role
 from toolkit.selection import listed, select
+from toolkit.text import common_scope
 
 Sort = Literal["name", "bytes", "order"]
-KINDS: tuple[Kind, ...] = ("weight", "slot", "moving_average", "counter", "metric", "metadata")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Totals(NamedTuple):
@@ -36,8 +39,10 @@ class Summary:
     Attributes:
         checkpoint: Where they are.
         variables: In the order that was asked for.
-        roles: The role of each, by name.
+        roles: The role of each variable of the checkpoint, by name.
         paths: Readable names, by those names that are not: of an object-based checkpoint, or Keras's.
+        sort: The order: `name` is that of the keys; a person gets readable names in natural order.
+        about: What the checkpoint is as a whole.
         problem: What is wrong with the files of the values: one is missing, or too short; `None` if nothing.
     """
 
@@ -45,6 +50,8 @@ class Summary:
     variables: list[Variable]
     roles: dict[str, Role]
     paths: dict[str, str]
+    sort: Sort
+    about: About
     problem: CheckpointError | None = None
 
     @property
@@ -59,17 +66,31 @@ class Summary:
 
     @cached_property
     def by_kind(self) -> dict[Kind, list[Variable]]:
-        """The variables of each role, in their order; every role has a list."""
+        """The variables of each role; every role has a list.
+
+        Sorted by name, they are in natural order of their readable names: `conv2d_2` before `conv2d_10`.
+        """
         kinds: dict[Kind, list[Variable]] = {kind: [] for kind in KINDS}
         for variable in self.variables:
             kinds[self.roles[variable.name].kind].append(variable)
+        if self.sort == "name":
+            for variables in kinds.values():
+                variables.sort(key=lambda v: natural_key(self._called.get(v.name, v.name)))
         return kinds
 
     def names_of(self, variables: Iterable[Variable]) -> list[str]:
         """Return what a person calls each of `variables`: its readable name, if it has one."""
-        if not self.paths:
-            return [v.name for v in variables]
-        return [self.paths.get(v.name, v.name) for v in variables]
+        called = self._called
+        return [called.get(v.name, v.name) for v in variables] if called else [v.name for v in variables]
+
+    def owner_of(self, variable: Variable) -> str:
+        """Return the name of the variable that a slot or average is kept for; of any other its own."""
+        return _owner(variable.name, self.roles)
+
+    @cached_property
+    def _called(self) -> Mapping[str, str]:
+        """Readable names, without those that are another variable's name."""
+        return {name: path for name, path in self.paths.items() if path not in self.roles or path == name}
 
     @property
     def totals(self) -> Totals:
@@ -83,27 +104,41 @@ class Summary:
 
     @property
     def by_scope(self) -> dict[str, tuple[int, int]]:
-        """Variables and bytes in each scope, the largest first.
+        """Variables and bytes in each scope, the largest first; under `""` of what lies in none.
 
-        Scopes are told apart at the first depth where there is more than one.
+        Scopes are told apart at the first depth where the weights are in more than one. Every variable counts
+        once, but for metadata: one that is called as its scope is counts there, and slots and averages
+        count where the variable is that they are kept for.
         """
-        metadata = {variable.name for variable in self.by_kind["metadata"]}
-        variables = [v for v in self.variables if v.name not in metadata]
-        names = self.names_of(variables)
-        start = len(_common_scope(names))
+        called, roles = self._called, self.roles
+        variables = [v for v in self.variables if roles[v.name].kind != "metadata"]
+        names = [v.name if roles[v.name].of is None else _owner(v.name, roles) for v in variables]
+        weights = [name for name in names if roles[name].kind == "weight"]
+        if called:
+            names = [called.get(name, name) for name in names]
+            weights = [called.get(name, name) for name in weights]
+        common = common_scope([name for name in weights or names if "/" in name])
         scopes: dict[str, list[int]] = {}
+        outside: list[tuple[str, int]] = []
         scope: str | tuple[()] = ()  # of the variable before, most often also of this one; none yet
         totals = [0, 0]
         for variable, name in zip(variables, names, strict=True):
             if not name.startswith(scope):
-                end = name.find("/", start)
+                end = name.find("/", len(common) if name.startswith(common) else 0)
                 if end <= 0:
+                    outside.append((name, variable.spec.nbytes))
                     continue
                 scope = name[: end + 1]
                 totals = scopes.setdefault(name[:end], [0, 0])
             totals[0] += 1
             totals[1] += variable.spec.nbytes
-        ordered = sorted(scopes.items(), key=lambda item: -item[1][1])
+        for name, nbytes in outside:
+            totals = scopes.get(name) or scopes.setdefault(
+                common[:-1] if name.startswith(common) else "", [0, 0]
+            )
+            totals[0] += 1
+            totals[1] += nbytes
+        ordered = sorted(scopes.items(), key=lambda item: (-item[1][1], natural_key(item[0])))
         return {scope: (count, nbytes) for scope, (count, nbytes) in ordered}
 
 
@@ -112,19 +147,21 @@ def inspect(
     patterns: str | Iterable[str] = (),
     *,
     exclude: str | Iterable[str] = (),
+    role: Kind | Iterable[Kind] = (),
     sort: Sort = "name",
 ) -> Summary:
-    """Return what is in `checkpoint`. Nothing but its index is read.
+    """Return what is in `checkpoint`. Its index is read, and of the values the number of steps.
 
     Args:
         checkpoint: Open, or its path.
         patterns: Which variables; slots come along with theirs. Without any, all.
         exclude: Which to leave out.
+        role: Of those, only what has this role, or one of these. Without any, all.
         sort: By `name`; by `bytes`, the largest first; or in the `order` of their bytes in the files.
 
     Raises:
         VariableNotFoundError: A pattern matches nothing.
-        UsageError: A pattern cannot be read.
+        UsageError: A pattern cannot be read, or `role` is none.
         FormatError: The index breaks a rule.
     """
     checkpoint = as_checkpoint(checkpoint, partial=True)
@@ -132,7 +169,9 @@ def inspect(
     problem = problem_of(checkpoint)
     roles = dict(checkpoint.roles())
     paths = checkpoint.paths()
-    patterns, exclude = listed(patterns), listed(exclude)
+    patterns, exclude, kinds = listed(patterns), listed(exclude), listed(role)
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UsageError(f"role: expected one of {', '.join(KINDS)}, got {unknown[0]!r}")
     if patterns or exclude:
         chosen = select(
             roles,
@@ -146,11 +185,13 @@ def inspect(
         variables = [everything[name] for name in chosen]
     else:
         variables = list(everything.values())
+    if kinds:
+        variables = [v for v in variables if roles[v.name].kind in kinds]
     if sort == "bytes":
         variables.sort(key=lambda v: -v.nbytes)
     elif sort == "order":
         variables.sort(key=lambda v: v.place[:2])
-    return Summary(checkpoint, variables, roles, dict(paths), problem)
+    return Summary(checkpoint, variables, roles, dict(paths), sort, about(checkpoint, roles), problem)
 
 
 def totals_of(variables: Sequence[Variable]) -> Totals:
@@ -161,14 +202,10 @@ def totals_of(variables: Sequence[Variable]) -> Totals:
     return Totals(len(variables), num_elements, nbytes)
 
 
-def _common_scope(names: list[str]) -> str:
-    """Return the scope, with its `/`, that all names share as far down as it does not branch."""
-    if not names:
-        return ""
-    low, high = min(names), max(names)
-    common = ""
-    for a, b in zip(low.split("/")[:-1], high.split("/")[:-1], strict=False):
-        if a != b:
-            break
-        common += a + "/"
-    return common
+def _owner(name: str, roles: Mapping[str, Role]) -> str:
+    """Return whose slot, or slot of a slot, `name` is."""
+    seen = {name}
+    while (role := roles.get(name)) is not None and role.of is not None and role.of not in seen:
+        name = role.of
+        seen.add(name)
+    return name

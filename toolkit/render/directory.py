@@ -13,7 +13,7 @@ from toolkit.change.prune import Pruning
 from toolkit.change.repair import Repair
 from toolkit.formats.bundle import naming
 from toolkit.names import printable
-from toolkit.plan import aligned
+from toolkit.text import aligned
 from toolkit.units import count, size
 
 

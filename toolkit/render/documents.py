@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from toolkit.checkpoint import NOWHERE, Variable
+from toolkit.look.about import About
 from toolkit.look.inspect import Summary
 
 
@@ -22,32 +23,58 @@ def dump(command: str, document: dict[str, Any]) -> str:
     return text
 
 
-def inspection(summary: Summary) -> dict[str, Any]:
-    """Return the document of `ckpt inspect`."""
+def inspection(summary: Summary, *, variables: bool = True) -> dict[str, Any]:
+    """Return the document of `ckpt inspect`.
+
+    Args:
+        summary: What it is of.
+        variables: Whether it lists the variables.
+    """
     totals = summary.totals
-    return {
+    document: dict[str, Any] = {
         "format": summary.checkpoint.format,
         "path": summary.checkpoint.path,
         **({"problems": summary.notes} if summary.notes else {}),
-        "variables": [
-            {
-                "name": v.name,
-                "dtype": v.dtype.name,
-                "shape": v.shape,
-                "nbytes": v.nbytes,
-                "num_elements": v.num_elements,
-                **({"path": summary.paths[v.name]} if v.name in summary.paths else {}),
-                "role": (role := summary.roles[v.name]).kind,
-                **({"of": role.of} if role.of is not None else {}),
-                **_place(v),
-            }
-            for v in summary.variables
+        "metadata": _metadata(summary.about),
+    }
+    if variables:
+        document["variables"] = [_variable(v, summary) for v in summary.variables]
+    document["totals"] = {
+        "num_variables": totals.num_variables,
+        "num_parameters": summary.num_parameters,
+        "nbytes": totals.nbytes,
+    }
+    return document
+
+
+def _metadata(about: About) -> dict[str, Any]:
+    """Return what a checkpoint says of itself; nulls where it does not say it."""
+    told = about.metadata
+    return {
+        "producer": told.producer,
+        "saved_at": told.saved_at,
+        "model_class": told.model_class,
+        "model_name": told.model_name,
+        "step": about.step,
+        "optimizers": [
+            {**optimizer._asdict(), "settings": dict(optimizer.settings)} for optimizer in about.optimizers
         ],
-        "totals": {
-            "num_variables": totals.num_variables,
-            "num_parameters": summary.num_parameters,
-            "nbytes": totals.nbytes,
-        },
+        "attributes": dict(told.attributes),
+    }
+
+
+def _variable(v: Variable, summary: Summary) -> dict[str, Any]:
+    role = summary.roles[v.name]
+    return {
+        "name": v.name,
+        "dtype": v.dtype.name,
+        "shape": v.shape,
+        "nbytes": v.nbytes,
+        "num_elements": v.num_elements,
+        **({"path": summary.paths[v.name]} if v.name in summary.paths else {}),
+        "role": role.kind,
+        **({"of": role.of} if role.of is not None else {}),
+        **_place(v),
     }
 
 

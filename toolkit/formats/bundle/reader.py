@@ -8,6 +8,7 @@ Source: tensorflow/core/util/tensor_bundle/tensor_bundle.cc, BundleReader.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ _READER_VERSION = 1
 """The version of the format that is read (tensor_bundle.h, kTensorBundleVersion)."""
 _SLICE_KEY = b"\0"
 """How the keys of a partitioned variable's slices begin (saved_tensor_slice_util.cc)."""
+_SAVED_MODEL = "saved_model.pb"
+"""What a SavedModel has beside the folder of its variables (tensorflow/python/saved_model/constants.py)."""
 _MAX_ATTEMPTS = 5
 """How often a bundle that is replaced while it is opened is opened anew."""
 
@@ -194,8 +197,13 @@ class BundleCheckpoint(Checkpoint):
 
     def describe(self) -> str:
         """Return what it is in a few words, for a person."""
-        files = "1 data file" if self.num_shards == 1 else f"{self.num_shards} data files"
-        return f"TensorFlow checkpoint (V2), {files}"
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if os.path.basename(folder) == "variables" and os.path.isfile(
+            os.path.join(os.path.dirname(folder), _SAVED_MODEL)
+        ):
+            return "SavedModel"
+        named = "name-based" if self.find(OBJECT_GRAPH) is None else "object-based"
+        return f"TensorFlow checkpoint (V2), {named}"
 
     def close(self) -> None:
         """Close index and data files. Arrays that were read stay valid."""

@@ -108,8 +108,7 @@ class V1Checkpoint(Checkpoint):
 
     def describe(self) -> str:
         """Return what it is in a few words, for a person."""
-        count = len(self._paths)
-        return f"TensorFlow checkpoint (V1), {count} file{'s' if count > 1 else ''}"
+        return "TensorFlow checkpoint (V1)"
 
     def close(self) -> None:
         """Close its files. Arrays that were read stay valid."""
