@@ -20,6 +20,7 @@ FLOORS = [
     ("toolkit.staging", 2),
     ("toolkit.made_directories", 2),
     ("toolkit.units", 2),
+    ("toolkit.urls", 2),
     ("toolkit.metadata", 2),
     ("toolkit.roles", 2),
     ("toolkit.selection", 2),

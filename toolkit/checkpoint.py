@@ -273,10 +273,12 @@ class Checkpoint(Mapping[str, Variable]):
     Attributes:
         path: The path that names it; for TensorFlow's formats, the prefix.
         format: What it is, for scripts: `tensorflow-v2`.
+        knows_all_names: Whether all names are known where files with values are missing.
     """
 
     path: str
     format: str
+    knows_all_names: bool = False
 
     @abstractmethod
     def find(self, name: str) -> Variable | None:
@@ -311,12 +313,29 @@ class Checkpoint(Mapping[str, Variable]):
     def files(self) -> list[str]:
         """Return the paths of the files that it consists of."""
 
-    def check_files(self) -> None:
-        """Raise if a file is too short for the values in it. None of them is read.
+    def missing_files(self) -> list[str]:
+        """Return the paths of its files that are not there: their values cannot be read.
+
+        Where names are in the missing files alone, they are not listed, and `open_checkpoint` opens such
+        a checkpoint only with `partial`.
+        """
+        return []
+
+    def check_present(self) -> None:
+        """Raise if a file is not there.
 
         Raises:
-            TruncatedError: One is.
+            ReadError: One is not; the error names it.
         """
+
+    def check_files(self) -> None:
+        """Raise if a file is not there, or too short for the values in it. None of them is read.
+
+        Raises:
+            ReadError: One is not there.
+            TruncatedError: One is too short.
+        """
+        self.check_present()
 
     @abstractmethod
     def describe(self) -> str:

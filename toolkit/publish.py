@@ -35,6 +35,7 @@ from toolkit.staging import (
     replace_by_link,
     sweep,
 )
+from toolkit.urls import refuse_url_to_write
 
 _MAX_ATTEMPTS = 5
 """How often the directory is made that other writers make and remove at the same time."""
@@ -273,8 +274,10 @@ def refuse_destination(destination: str, *, force: bool) -> None:
     """Raise if `destination` cannot be written, as far as that can be told beforehand.
 
     Raises:
-        PublishError: A file lies where its directory, or one above, would be; or without `force` it exists.
+        PublishError: It is a URL, or a file lies where its directory, or one above, would be; or without
+            `force` it exists.
     """
+    refuse_url_to_write(destination)
     directory = existing_directory(os.path.dirname(destination))
     if not os.path.isdir(directory):
         raise PublishError(

@@ -11,6 +11,7 @@ from toolkit.change.directory import checkpoints_of, latest_of
 from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
+from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.sharing import DataMode
 from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Verdict
@@ -72,7 +73,7 @@ def plan_average(
         found = [variables.get(name) for variables in everything]
         verdict, made[name] = _averaged(name, found, opened, factors, called.get(name))
         verdicts.append(verdict)
-    shown = [os.path.basename(checkpoint.path) for checkpoint in opened]
+    shown = [naming.shown(checkpoint.path) for checkpoint in opened]
     note = f"of {count(len(opened), 'checkpoint')}: {', '.join(shown[:_MAX_NAMED])}"
     more = len(shown) - _MAX_NAMED
     notes = [note + (f" and {more} more, the newest {shown[-1]}" if more > 0 else "")]

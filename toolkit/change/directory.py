@@ -16,8 +16,9 @@ from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.state import State, read_state
 from toolkit.formats.file import ReadFile
 from toolkit.formats.identify import TABLE, identify
-from toolkit.formats.locating import checkpoints_in
 from toolkit.formats.opening import open_checkpoint
+from toolkit.formats.refusals import refuse_directory
+from toolkit.formats.scanning import checkpoints_in
 
 _STEP = re.compile(r"(.*?)-(\d+)(\.ckpt)?")
 
@@ -88,9 +89,7 @@ def checkpoints_of(directory: str) -> list[Found]:
     Raises:
         ReadError: It is no directory, or cannot be listed.
     """
-    if not os.path.isdir(directory):
-        what = "not a directory" if os.path.lexists(directory) else "no such directory"
-        raise ReadError(f"{directory}: {what}", path=directory, hint="name the directory of a training")
+    refuse_directory(directory)
     entries = sorted(os.listdir(directory))
     data: dict[str, list[str]] = {}
     for entry in entries:

@@ -6,7 +6,8 @@ import os
 from typing import NamedTuple
 
 from toolkit.change.directory import Found, best_of, checkpoints_of, disk_usage, latest_of
-from toolkit.errors import ReadError
+from toolkit.errors import CheckpointError, ReadError
+from toolkit.formats.refusals import none_in
 
 
 class Logged(NamedTuple):
@@ -40,6 +41,7 @@ def log(directory: str | os.PathLike[str]) -> list[Logged]:
 
     Raises:
         ReadError: It is no directory, cannot be listed, or has no checkpoint.
+        UnsupportedError: It has Orbax's.
     """
     directory = os.fspath(directory)
     found = checkpoints_of(directory)
@@ -71,6 +73,7 @@ def latest(directory: str | os.PathLike[str]) -> Found:
 
     Raises:
         ReadError: There is none.
+        UnsupportedError: There are Orbax's.
     """
     directory = os.fspath(directory)
     found = checkpoints_of(directory)
@@ -80,7 +83,8 @@ def latest(directory: str | os.PathLike[str]) -> Found:
     return newest
 
 
-def _none(directory: str, *, broken: bool = False) -> ReadError:
-    what = "no complete checkpoint" if broken else "no checkpoint"
-    hint = "ckpt log says what is wrong with those that are there" if broken else "check the path"
-    return ReadError(f"{directory}: {what} in this directory", path=directory, hint=hint)
+def _none(directory: str, *, broken: bool = False) -> CheckpointError:
+    if not broken:
+        return none_in(directory)
+    what = f"{directory}: no complete checkpoint in this directory"
+    return ReadError(what, path=directory, hint="ckpt log says what is wrong with those that are there")

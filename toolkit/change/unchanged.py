@@ -16,6 +16,7 @@ def states_of(checkpoint: Checkpoint) -> list[FileState]:
     Raises:
         ReadError: One is gone.
     """
+    checkpoint.check_present()  # its message says what belongs together
     return [_state(path) for path in checkpoint.files()]
 
 

@@ -42,7 +42,7 @@ def inspect(
     from toolkit.formats.opening import open_checkpoint
     from toolkit.look.inspect import inspect as look
 
-    with open_checkpoint(ckpt, note=output.message) as checkpoint:
+    with open_checkpoint(ckpt, note=output.message, partial=True) as checkpoint:
         patterns = gather(pattern, select_from)
         summary = look(checkpoint, patterns, exclude=exclude or (), sort=sort)
         if json:
@@ -58,3 +58,8 @@ def inspect(
 
             width = None if no_truncate else output.terminal_width()
             output.data(listing.to_csv(summary) if csv else listing.listing(summary, width=width, long=long))
+        if json or csv or tree:
+            for line in summary.notes:
+                output.message(line)
+        if summary.is_damaged:
+            raise typer.Exit(output.EXIT_DIFFERENT)

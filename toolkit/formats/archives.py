@@ -8,17 +8,24 @@ Source: PKWARE's APPNOTE.TXT 6.3 (4.3.7, the local file header).
 
 from __future__ import annotations
 
+import os
 import zipfile
 from typing import TYPE_CHECKING
 
-from toolkit.errors import FormatError
+from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.file import ReadFile
+from toolkit.formats.identify import HDF5, ZIP, identify
 from toolkit.formats.ranges import FileRange, unpacked
+from toolkit.formats.scanning import KERAS_WEIGHTS
 
 if TYPE_CHECKING:
     from toolkit.checkpoint import Checkpoint
+    from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 
-KERAS_WEIGHTS = "model.weights.h5"
+_KERAS_DOCUMENTS = ("config.json", "metadata.json")
+_KERAS_PICKLED = "model.weights.npz"
+_KERAS_ROOT = "__root__.npy"
+"""The model's own weights among those that Keras pickles (saving_lib.py, NpzIOStore)."""
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1
 _MAX_RATIO = 1032
@@ -38,10 +45,17 @@ def open_archive(path: str) -> Checkpoint:
         from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 
         return Hdf5Checkpoint(path, archive.file_of(KERAS_WEIGHTS))
+    if _KERAS_PICKLED in names:
+        raise _pickled(path)
     if any(name.endswith(".npy") for name in names):
         from toolkit.formats.npz import NpzCheckpoint
 
-        return NpzCheckpoint(archive)
+        try:
+            return NpzCheckpoint(archive)
+        except UnsupportedError as error:
+            if _KERAS_ROOT in names:
+                raise _pickled(path) from error
+            raise
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         raise FormatError(
             "a PyTorch checkpoint (pickle in a zip archive), which is never opened here",
@@ -50,6 +64,41 @@ def open_archive(path: str) -> Checkpoint:
         )
     raise FormatError(
         "a zip archive without a checkpoint in it", path=path, hint="list it with `unzip -l`, and unpack it"
+    )
+
+
+def open_keras_folder(path: str) -> Hdf5Checkpoint:
+    """Open the folder at `path`, which Keras saved in place of a `.keras` archive.
+
+    Raises:
+        UnsupportedError: Its weights are pickled objects.
+        FormatError: They are something else.
+        ReadError: They cannot be read.
+    """
+    from toolkit.formats.hdf5.reader import Hdf5Checkpoint
+
+    weights = ReadFile(os.path.join(path, KERAS_WEIGHTS))
+    kind = identify(weights)
+    if kind is ZIP and _KERAS_ROOT in Archive(weights.path).members:
+        raise _pickled(weights.path)
+    if kind is not HDF5:
+        raise FormatError(kind.what, path=weights.path, hint=kind.hint)
+    return Hdf5Checkpoint(path, FileRange(weights, 0, weights.size), files=folder_files(path))
+
+
+def folder_files(path: str) -> list[str]:
+    """Return the paths of the files in the folder of a Keras model that are read, the weights first."""
+    files = [os.path.join(path, name) for name in (KERAS_WEIGHTS, *_KERAS_DOCUMENTS)]
+    return [file for file in files if os.path.isfile(file)]
+
+
+def _pickled(path: str) -> UnsupportedError:
+    return UnsupportedError(
+        "Keras weights saved with weights_format='npz', which are Python pickles: they can run code when "
+        "loaded and are never opened here, and Keras 3.9.2 and later cannot load them itself",
+        path=path,
+        hint="where you trust the file, load it with Keras 3.8 and save it again as .keras: "
+        "pip install keras==3.8",
     )
 
 

@@ -9,6 +9,11 @@ from toolkit.formats.bundle.table import FOOTER_BYTES, MAGIC
 from toolkit.formats.file import ReadFile
 
 _HEAD_BYTES = 1024
+_MAX_INDEX_HEAD_BYTES = 1 << 20
+"""How far into a JSON file its `weight_map` is looked for: what stands before it is a few texts."""
+_LENGTH_BYTES = 8
+_MAX_HEADER_BYTES = 100_000_000
+"""Of a safetensors file: the specification's own limit."""
 _PICKLES = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
 """A PROTO opcode and its version (Python's pickletools)."""
 
@@ -41,8 +46,19 @@ TABLE = Kind(
 HDF5 = Kind("hdf5", "an HDF5 file", "h5ls -r lists it")
 ZIP = Kind("zip", "a zip archive", "list it with `unzip -l`")
 SAFETENSORS = Kind("safetensors", "a safetensors file", "load it with `safetensors`")
-SAFETENSORS_INDEX = Kind(
-    "safetensors-index", "the index of several safetensors files", "the files must lie beside it"
+WEIGHT_MAP = Kind("weight-map", "the index of weights in several files", "the files must lie beside it")
+KERAS_FOLDER = Kind(
+    "keras-folder", "the folder of a Keras model", "it has config.json and model.weights.h5 in it"
+)
+MSGPACK = Kind(
+    "msgpack",
+    "a msgpack file, as Flax and early versions of Orbax write it",
+    "load it with flax.serialization.msgpack_restore, and save its arrays with safetensors or numpy.savez",
+)
+JSON = Kind(
+    "json",
+    "a JSON file: it has no weights in it",
+    "give the checkpoint that it lies beside",
 )
 UNKNOWN = Kind(
     "unknown",
@@ -80,25 +96,37 @@ _LINK = Kind(
     "the text of a symbolic link, not the file it points to",
     "check the repository out where symbolic links are allowed, or copy the file itself",
 )
-_EMPTY = Kind("empty", "an empty file", "fetch it again, or use an earlier checkpoint")
+EMPTY = Kind("empty", "an empty file", "fetch it again, or use an earlier checkpoint")
+
+_JSON_BEGINNING = re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\"{\[\]\d-])[\t\n\r\x20-\x7e\x80-\xff]*\Z")
+"""An object or a list, and text as far as one looks."""
+_MSGPACK_BEGINNING = re.compile(
+    rb"(?s)([\x81-\x8f]|\xde..|\xdf....)"  # a map of so many, and the length of its first key, a text
+    rb"([\xa1-\xbf]|\xd9[\x20-\xff]|\xda[\x01-\xff].)[\x20-\x7e]"
+)
+_HEADER_BEGINNING = re.compile(rb"\{\s*[\"}]")
+"""How the header of a safetensors file begins, which is a JSON object."""
 
 
 def identify(file: ReadFile) -> Kind:
     """Return what `file` is. It reads its first kilobyte and its last 48 bytes."""
     head = file.read(0, min(file.size, _HEAD_BYTES))
     if not head:
-        return _EMPTY
+        return EMPTY
+    if _is_safetensors(head, file.size):
+        return SAFETENSORS  # first: its length may have the bytes of any other beginning
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
     if file.size >= FOOTER_BYTES and file.read(file.size - len(MAGIC), len(MAGIC)) == MAGIC:
         return TABLE
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= file.size - 8:
-        return SAFETENSORS  # before a pickle, whose first bytes a length may have
     if head.startswith(_PICKLES):
         return _PICKLE
-    if re.match(rb"\s*\{", head) and b'"weight_map"' in head:
-        return SAFETENSORS_INDEX
+    if _JSON_BEGINNING.match(head):
+        beginning = file.read(0, min(file.size, _MAX_INDEX_HEAD_BYTES))
+        return WEIGHT_MAP if b'"weight_map"' in beginning else JSON
+    if _MSGPACK_BEGINNING.match(head):
+        return MSGPACK
     if head[257:262] == b"ustar":
         return _TAR
     # saved_model_schema_version: 1, then a MetaGraphDef (saved_model.proto)
@@ -110,3 +138,14 @@ def identify(file: ReadFile) -> Kind:
     if file.size < 512 and re.fullmatch(rb"[\x21-\x7e]*/[\x21-\x7e]+", head):
         return _LINK
     return UNKNOWN
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    """Return whether a file of `size` bytes begins as a safetensors file does: a length, then an object.
+
+    No text has such a length: eight characters are a number of 2**53 or more. A length that is more than
+    the file has is one of a file that was cut off.
+    """
+    length = int.from_bytes(head[:_LENGTH_BYTES], "little")
+    plausible = length <= max(_MAX_HEADER_BYTES, size - _LENGTH_BYTES)
+    return plausible and _HEADER_BEGINNING.match(head, _LENGTH_BYTES) is not None

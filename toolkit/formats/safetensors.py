@@ -27,8 +27,11 @@ from toolkit.checkpoint import TensorSpec, Variable
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats import descriptions
 from toolkit.formats.file import ReadFile
+from toolkit.formats.identify import SAFETENSORS, identify
+from toolkit.formats.json_object import MAX_BYTES, read_object
 from toolkit.formats.origins import OBJECTS, ExportedCheckpoint, Told, objects_of, told_of
 from toolkit.formats.raw import RawPlace, RawSource
+from toolkit.formats.weight_map import WeightMap
 from toolkit.names import decode_name
 
 METADATA = "__metadata__"
@@ -42,8 +45,6 @@ DTYPES = {
     "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
 """The format's dtypes as TensorFlow names them."""
-MAX_HEADER_BYTES = 100_000_000
-"""The specification's own limit."""
 _LENGTH_BYTES = 8
 
 
@@ -52,6 +53,8 @@ class SafetensorsCheckpoint(ExportedCheckpoint):
 
     Args:
         path: The file, or the index.
+        index: What the index says, if it is one.
+        partial: Open it although files of several are missing.
 
     Raises:
         ReadError: A file cannot be opened.
@@ -60,22 +63,23 @@ class SafetensorsCheckpoint(ExportedCheckpoint):
 
     format = "safetensors"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, index: WeightMap | None = None, *, partial: bool = False) -> None:
         self.path = path
-        first = ReadFile(path)
-        index = None
-        if first.size and first.read(0, 1) == b"{":
-            index = _weight_map(first)
-        self._files, self._paths = [first], [path]
-        if index is not None:
-            folder = os.path.dirname(path)
-            self._files = [ReadFile(os.path.join(folder, name)) for name in _files_of(path, index)]
-            self._paths += [file.path for file in self._files]
+        self._index = index
+        paths = [path] if index is None else index.files
+        self._paths = paths if index is None else [path, *paths]
+        self._missing = index.missing() if index is not None else []
+        if not partial:
+            self.check_present()
+        there = {shard: ReadFile(each) for shard, each in enumerate(paths) if each not in self._missing}
+        self._files = list(there.values())
         source = RawSource()
         variables: dict[str, Variable] = {}
         told: dict[str, Told] = {}
         objects: dict[str, bytes] = {}
-        for shard, file in enumerate(self._files):
+        for shard, file in there.items():
+            if (kind := identify(file)) is not SAFETENSORS:
+                raise FormatError(kind.what, path=file.path, hint=kind.hint)
             found, more, beside = _variables_of(file, shard, source)
             for name, variable in found.items():
                 if name in variables:
@@ -83,18 +87,29 @@ class SafetensorsCheckpoint(ExportedCheckpoint):
                 variables[name] = variable
             told |= more
             objects |= beside
-        if index is not None and set(index) != set(variables):
-            odd = min(set(index) ^ set(variables))
-            raise FormatError(f"{odd!r}: in the index or in the files, but not in both", path=path)
+        if index is not None:
+            missing = set(map(os.path.basename, self._missing))
+            listed = {key for key, names in index.places.items() if missing.isdisjoint(names)}
+            if odd := listed ^ set(variables):
+                raise FormatError(f"{min(odd)!r}: in the index or in the files, but not in both", path=path)
         self._settle(dict(sorted(variables.items())), told, objects)
 
     def files(self) -> list[str]:
         """Return the paths of its files, the index first if there is one."""
         return list(self._paths)
 
+    def missing_files(self) -> list[str]:
+        """Return the paths of its files that are not there; the names in them are not listed."""
+        return list(self._missing)
+
+    def check_present(self) -> None:
+        """Raise if a file of several is not there."""
+        if self._missing and self._index is not None:
+            raise self._index.missing_file(self._missing[0])
+
     def describe(self) -> str:
         """Return what it is in a few words, for a person."""
-        count = len(self._files)
+        count = len(self._paths) - (self._index is not None)
         return f"safetensors, {count} file{'s' if count > 1 else ''}"
 
     def close(self) -> None:
@@ -109,15 +124,15 @@ def _variables_of(
     """Return the variables of one file, every extent of which is checked, and what is said beside them."""
     size = int.from_bytes(file.read(0, _LENGTH_BYTES), "little")
     start = _LENGTH_BYTES + size
-    if size > MAX_HEADER_BYTES or start > file.size:
+    if size > MAX_BYTES or start > file.size:
         raise FormatError(
             "length of the header",
             path=file.path,
             offset=0,
-            expected=f"at most {min(MAX_HEADER_BYTES, file.size - _LENGTH_BYTES)}",
+            expected=f"at most {min(MAX_BYTES, file.size - _LENGTH_BYTES)}",
             found=size,
         )
-    header = _json(file, _LENGTH_BYTES, size)
+    header = read_object(file, _LENGTH_BYTES, size)
     described, objects = _described(header.pop(METADATA, {}), file)
     variables, told = {}, {}
     extents = []
@@ -194,42 +209,6 @@ def _check_extents(file: ReadFile, extents: list[tuple[int, int, str]], size: in
         position = end
     if position != size:
         raise FormatError("end of the tensors", path=file.path, expected=position, found=size)
-
-
-def _weight_map(file: ReadFile) -> dict[str, str]:
-    if file.size > MAX_HEADER_BYTES:
-        raise FormatError("size", path=file.path, expected=f"at most {MAX_HEADER_BYTES}", found=file.size)
-    names = _json(file, 0, file.size).get("weight_map")
-    if not isinstance(names, dict) or not names or not all(isinstance(n, str) for n in names.values()):
-        _refuse(file, "weight_map", "expected names and the files that they lie in")
-    return names
-
-
-def _files_of(path: str, index: Mapping[str, str]) -> list[str]:
-    files = sorted(set(index.values()))
-    for name in files:
-        if os.path.basename(name) != name or name in ("", ".", ".."):
-            raise FormatError("weight_map", path=path, expected="a file beside the index", found=repr(name))
-    return files
-
-
-def _json(file: ReadFile, offset: int, size: int) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read(offset, size), object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"JSON: {error}", path=file.path, offset=offset) from error
-    if not isinstance(document, dict):
-        raise FormatError(
-            "JSON", path=file.path, offset=offset, expected="an object", found=type(document).__name__
-        )
-    return document
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def _refuse(file: ReadFile, key: str, why: str) -> NoReturn:

@@ -11,7 +11,9 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import CheckpointError
 from toolkit.formats.opening import as_checkpoint
+from toolkit.look.files import problem_line, problem_of
 from toolkit.roles import Kind, Role
 from toolkit.selection import listed, select
 
@@ -36,12 +38,24 @@ class Summary:
         variables: In the order that was asked for.
         roles: The role of each, by name.
         paths: Readable names, by those names that are not: of an object-based checkpoint, or Keras's.
+        problem: What is wrong with the files of the values: one is missing, or too short; `None` if nothing.
     """
 
     checkpoint: Checkpoint
     variables: list[Variable]
     roles: dict[str, Role]
     paths: dict[str, str]
+    problem: CheckpointError | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a file of values is there, but is too short, or is something else."""
+        return self.problem is not None and not self.checkpoint.missing_files()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before the list, a line each."""
+        return [] if self.problem is None else [problem_line(self.checkpoint, self.problem)]
 
     @cached_property
     def by_kind(self) -> dict[Kind, list[Variable]]:
@@ -112,11 +126,10 @@ def inspect(
         VariableNotFoundError: A pattern matches nothing.
         UsageError: A pattern cannot be read.
         FormatError: The index breaks a rule.
-        TruncatedError: A data file is too short for what the index says is in it.
     """
-    checkpoint = as_checkpoint(checkpoint)
+    checkpoint = as_checkpoint(checkpoint, partial=True)
     everything = checkpoint.variables()
-    checkpoint.check_files()
+    problem = problem_of(checkpoint)
     roles = dict(checkpoint.roles())
     paths = checkpoint.paths()
     patterns, exclude = listed(patterns), listed(exclude)
@@ -137,7 +150,7 @@ def inspect(
         variables.sort(key=lambda v: -v.nbytes)
     elif sort == "order":
         variables.sort(key=lambda v: v.place[:2])
-    return Summary(checkpoint, variables, roles, dict(paths))
+    return Summary(checkpoint, variables, roles, dict(paths), problem)
 
 
 def totals_of(variables: Sequence[Variable]) -> Totals:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from toolkit.change.directory import Found
 from toolkit.change.log import Logged
 from toolkit.change.prune import Pruning
 from toolkit.change.repair import Repair
+from toolkit.formats.bundle import naming
 from toolkit.names import printable
 from toolkit.plan import aligned
 from toolkit.units import count, size
@@ -27,7 +27,7 @@ def log_table(logged: Sequence[Logged]) -> str:
         if each.problem is not None:
             marks.append(f"broken: {each.problem}")
         step = "" if each.step is None else str(each.step)
-        name = os.path.basename(each.path)
+        name = naming.shown(each.path)
         row = (step, _when(each.time), size(each.nbytes), printable(name), printable("; ".join(marks)))
         rows.append(row)
     total = size(sum(each.nbytes for each in logged))
@@ -45,8 +45,12 @@ def log_rows(logged: Sequence[Logged]) -> list[dict[str, Any]]:
 
 def pruning_table(pruning: Pruning) -> str:
     """Return what stays and what goes, and why."""
-    rows = [("keep", printable(each.name), _when(each.time), printable(why)) for each, why in pruning.kept]
-    rows += [("remove", printable(each.name), _when(each.time), "") for each in pruning.removed]
+    kept = [("keep", each, why) for each, why in pruning.kept]
+    removed = [("remove", each, "") for each in pruning.removed]
+    rows = [
+        (action, printable(naming.shown(each.path)), _when(each.time), printable(why))
+        for action, each, why in kept + removed
+    ]
     end = f"{len(pruning.kept)} keep, {len(pruning.removed)} remove; {size(pruning.nbytes)} freed"
     return "\n".join([*aligned(rows), end] if rows else [end])
 

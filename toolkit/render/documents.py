@@ -28,6 +28,7 @@ def inspection(summary: Summary) -> dict[str, Any]:
     return {
         "format": summary.checkpoint.format,
         "path": summary.checkpoint.path,
+        **({"problems": summary.notes} if summary.notes else {}),
         "variables": [
             {
                 "name": v.name,

@@ -59,7 +59,7 @@ def listing(summary: Summary, *, width: int | None = None, long: bool = False) -
     for v, name, key in zip(variables, names, keys, strict=True):
         sections[summary.roles[v.name].kind].append(name.ljust(name_width) + suffixes[key])
     checkpoint = summary.checkpoint
-    lines = [f"{printable(checkpoint.path)}: {checkpoint.describe()}"]
+    lines = [f"{printable(checkpoint.path)}: {checkpoint.describe()}", *map(printable, summary.notes)]
     for kind, rows in sections.items():
         if rows:
             lines += ["", f"{_TITLES[kind]:<{name_width}}  {layout.line(heading)}", *rows]

@@ -20,6 +20,8 @@ _POINTER_BYTES = 1024
 """A Git LFS pointer is smaller (git-lfs, docs/spec.md)."""
 _MAX_NAMED = 5
 """How many missing files a message names."""
+_MAX_MISSING = 10_000
+"""How many missing files are looked for: an index may claim 2**31 of them."""
 
 
 class DataFiles:
@@ -28,11 +30,14 @@ class DataFiles:
     What tells each file from another is noted at once, because whoever replaces a checkpoint under a
     reader must not make it pair the old index with new data.
 
+    Some may be missing: their values cannot be read, and reading says which file is not there.
+
     Attributes:
         index: The path of the index that they belong to.
+        missing: The paths of those that are not there, the first few of many.
 
     Raises:
-        ReadError: Some are missing.
+        ReadError: One is no regular file, or the system refuses it.
     """
 
     def __init__(self, prefix: str, num_shards: int) -> None:
@@ -41,25 +46,33 @@ class DataFiles:
         self._num_shards = num_shards
         self._files: dict[int, ReadFile] = {}
         self._maps: dict[int, np.ndarray[Any, Any]] = {}
-        self._noted: list[Identity] = []
-        missing = []
+        self._noted: dict[int, Identity] = {}
+        self.missing: list[str] = []
         for shard in range(num_shards):
             path = naming.data_file(prefix, shard, num_shards)
             try:
-                self._noted.append(identity_of(stat_file(path)))
+                self._noted[shard] = identity_of(stat_file(path))
             except ReadError:
                 if os.path.exists(path):
                     raise
-                missing.append(path)
-                if len(missing) == _MAX_NAMED:
+                self.missing.append(path)
+                if len(self.missing) == _MAX_MISSING:
                     break
-        if missing:
-            raise self._missing(missing)
 
     @property
     def nbytes(self) -> int:
         """The bytes of all data files together, when the index was read."""
-        return sum(size for _, _, size, _ in self._noted)
+        return sum(size for _, _, size, _ in self._noted.values())
+
+    def check_present(self) -> None:
+        """Raise ReadError, which names them, if some are missing."""
+        if self.missing:
+            raise self._missing(self.missing[:_MAX_NAMED])
+
+    @property
+    def paths(self) -> list[str]:
+        """Their paths, also of those that are missing; of many that are missing only the first."""
+        return [self.path(shard) for shard in range(len(self._noted) + len(self.missing))]
 
     def path(self, shard: int) -> str:
         """Return the path of a data file."""
@@ -71,6 +84,7 @@ class DataFiles:
         Raises:
             FormatError: The entry names a data file that does not exist.
             TruncatedError: The file ends before the bytes do.
+            ReadError: It was missing when the index was read.
         """
         self._check_shard(variable, place.shard)
         identity = self._noted[place.shard]
@@ -84,7 +98,7 @@ class DataFiles:
         Raises:
             FormatError: The entry names a data file that does not exist.
             TruncatedError: The file ends before the bytes do.
-            ReadError: It cannot be opened, or is another than when the index was read.
+            ReadError: It cannot be opened, or was missing or another when the index was read.
         """
         shard = place.shard
         self._check_shard(variable, shard)
@@ -133,6 +147,8 @@ class DataFiles:
                 expected=f"below {self._num_shards}",
                 found=shard,
             )
+        if shard not in self._noted:
+            raise self._missing([self.path(shard)])
 
     def _changed(self, shard: int) -> ReadError:
         return ReadError(

@@ -25,6 +25,14 @@ def index_file(prefix: str) -> str:
     return prefix + INDEX
 
 
+def shown(prefix: str) -> str:
+    """Return what a person calls the checkpoint at `prefix` in its directory.
+
+    A prefix may end in `/`: the files are called `.index` and `.data-…`, and `.index` is what one types.
+    """
+    return os.path.basename(prefix) or INDEX
+
+
 def data_file(prefix: str, shard: int, num_shards: int) -> str:
     """Return the path of data file `shard` of `num_shards`; five digits widen past 99999."""
     return f"{prefix}.data-{shard:05d}-of-{num_shards:05d}"

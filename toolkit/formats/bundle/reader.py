@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.checkpoint import Checkpoint, Slice, TensorSpec, Variable
-from toolkit.errors import FormatError, ReadError, UnsupportedError
+from toolkit.errors import FormatError, ReadError, TruncatedError, UnsupportedError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.assembly import SlicedSource
 from toolkit.formats.bundle.data_files import DataFiles
@@ -53,11 +53,12 @@ class BundleCheckpoint(Checkpoint):
         prefix: The path without `.index`.
 
     Raises:
-        ReadError: The index or a data file is missing or cannot be opened.
+        ReadError: The index is missing, or it or a data file cannot be opened. Data files may be missing.
         FormatError: The index breaks a rule.
     """
 
     format = "tensorflow-v2"
+    knows_all_names = True
 
     def __init__(self, prefix: str) -> None:
         self.path = prefix
@@ -65,14 +66,9 @@ class BundleCheckpoint(Checkpoint):
             self._index = ReadFile(naming.index_file(prefix))
             self._table = Table(self._index)
             self.num_shards, self._big_endian, _ = self._read_header()
-            try:
-                self._data = DataFiles(prefix, self.num_shards)
-            except ReadError:
-                if self._is_current():
-                    raise
-            else:
-                if self._is_current():
-                    break
+            self._data = DataFiles(prefix, self.num_shards)
+            if self._is_current():
+                break
         else:
             raise ReadError(
                 f"{self._index.path}: replaced again and again while it was opened",
@@ -121,17 +117,17 @@ class BundleCheckpoint(Checkpoint):
 
     def paths(self) -> dict[str, str]:
         """Return what a person calls each value of an object-based checkpoint, by its key."""
-        graph = self.object_graph()
+        graph = self._graph_for_names()
         return {} if graph is None else {k: p for k, p in graph.paths().items() if k in self and k != p}
 
     def tree_paths(self) -> dict[str, str]:
         """Return the way to each value through the objects of an object-based checkpoint, by its key."""
-        graph = self.object_graph()
+        graph = self._graph_for_names()
         return {} if graph is None else graph.object_paths()
 
     def trained(self) -> frozenset[str] | None:
         """Return the keys of what the optimizers of an object-based checkpoint train, if it tells."""
-        graph = self.object_graph()
+        graph = self._graph_for_names()
         if graph is None:
             return None
         from toolkit.formats.bundle import object_roles
@@ -140,7 +136,7 @@ class BundleCheckpoint(Checkpoint):
 
     def roles(self) -> dict[str, Role]:
         """Return what each variable is for, by the object graph where there is one."""
-        graph = self.object_graph()
+        graph = self._graph_for_names()
         if graph is None:
             return super().roles()
         from toolkit.formats.bundle import object_roles
@@ -165,12 +161,31 @@ class BundleCheckpoint(Checkpoint):
             self._has_read_graph = True
         return self._object_graph
 
+    def _graph_for_names(self) -> ObjectGraph | None:
+        """Return the object graph; `None` also where its data file is missing or was cut off.
+
+        Then the keys are all that is known of the values, and a listing shows those.
+        """
+        try:
+            return self.object_graph()
+        except (ReadError, TruncatedError):
+            return None
+
     def files(self) -> list[str]:
         """Return the paths of the index and the data files."""
-        return [self._index.path, *(self._data.path(shard) for shard in range(self.num_shards))]
+        return [self._index.path, *self._data.paths]
+
+    def missing_files(self) -> list[str]:
+        """Return the paths of the data files that are not there; all names are listed without them."""
+        return list(self._data.missing)
+
+    def check_present(self) -> None:
+        """Raise if a data file is not there."""
+        self._data.check_present()
 
     def check_files(self) -> None:
-        """Raise if a data file is too short for the values that the index places in it."""
+        """Raise if a data file is not there, or too short for the values that the index places in it."""
+        self.check_present()
         variables = [v for v in self.variables().values() if type(v.spec) is TensorSpec]
         if sum(v.spec.nbytes for v in variables) <= self._data.nbytes:
             return  # values hardly ever share bytes, so this rules out nearly every cut

@@ -9,6 +9,7 @@ Source: tensorflow/core/util/tensor_slice_writer.cc, tensor_slice_reader.cc, sav
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ from toolkit import dtypes
 from toolkit.checkpoint import Checkpoint, Slice, TensorSource, TensorSpec, Variable
 from toolkit.chunks import whole_elements
 from toolkit.dtypes import DType
-from toolkit.errors import FormatError, UnsupportedError
+from toolkit.errors import FormatError, ReadError, UnsupportedError
 from toolkit.formats.bundle import spans
 from toolkit.formats.bundle.assembly import SlicedSource
 from toolkit.formats.bundle.messages import decode_shape, decode_slice
@@ -56,17 +57,22 @@ class V1Checkpoint(Checkpoint):
     Args:
         path: What names it.
         paths: Its files.
+        partial: Open it although some are missing.
 
     Raises:
-        ReadError: One cannot be opened.
+        ReadError: One is missing, or cannot be opened.
         FormatError: One breaks a rule.
     """
 
     format = "tensorflow-v1"
 
-    def __init__(self, path: str, paths: Sequence[str]) -> None:
+    def __init__(self, path: str, paths: Sequence[str], *, partial: bool = False) -> None:
         self.path = path
-        self._files = [ReadFile(file_path) for file_path in paths]
+        self._paths = list(paths)
+        self._missing = [each for each in paths if not os.path.lexists(each)]
+        if not partial:
+            self.check_present()
+        self._files = [ReadFile(each) for each in paths if each not in self._missing]
         tensors: dict[str, _Tensor] = {}
         for file in self._files:
             self._take(Table(file), tensors)
@@ -85,11 +91,24 @@ class V1Checkpoint(Checkpoint):
 
     def files(self) -> list[str]:
         """Return the paths of its files."""
-        return [file.path for file in self._files]
+        return list(self._paths)
+
+    def missing_files(self) -> list[str]:
+        """Return the paths of its files that are not there; what only they have is not listed."""
+        return list(self._missing)
+
+    def check_present(self) -> None:
+        """Raise if a file is not there."""
+        if self._missing:
+            raise ReadError(
+                f"{self._missing[0]}: missing, one of the {len(self._paths)} files of this checkpoint",
+                path=self._missing[0],
+                hint="copy it to where the others are, they belong together",
+            )
 
     def describe(self) -> str:
         """Return what it is in a few words, for a person."""
-        count = len(self._files)
+        count = len(self._paths)
         return f"TensorFlow checkpoint (V1), {count} file{'s' if count > 1 else ''}"
 
     def close(self) -> None:

@@ -8,8 +8,10 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import h5py
@@ -26,6 +28,7 @@ from toolkit.formats.hdf5 import types as hdf5_types
 from toolkit.formats.origins import ExportedCheckpoint
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource, stored_strings
+from toolkit.formats.weight_map import index_name
 from toolkit.roles import FlatNames, Role, assign, kept_by_optimizer
 
 _CACHE_BYTES = 64 << 20
@@ -50,8 +53,9 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         layout: `tf`, `keras`, `keras3` or `plain`, as `layouts.py` says.
 
     Args:
-        path: Of the file, or of the archive that it lies in.
-        content: The file, if it lies in another.
+        path: Of the file, or of the archive or folder that it lies in.
+        content: The file, if it lies in another, or in a folder.
+        files: The paths of all that is read; by default `path` alone.
 
     Raises:
         FormatError: The file is damaged, or breaks a rule of its layout.
@@ -60,28 +64,39 @@ class Hdf5Checkpoint(ExportedCheckpoint):
 
     format = "hdf5"
 
-    def __init__(self, path: str, content: FileRange | None = None) -> None:
+    def __init__(
+        self, path: str, content: FileRange | None = None, *, files: Sequence[str] | None = None
+    ) -> None:
         self.path = path
-        self._content = content
+        self._file_paths = [path] if files is None else list(files)
         if content is None:
             raw = ReadFile(path)
             content = FileRange(raw, 0, raw.size)
         else:
             self.format = "keras"
-        try:
-            self._file = h5py.File(content, "r", rdcc_nbytes=_CACHE_BYTES)
-            datasets, self._left_out = _walk(self._file, path)
-            named = layouts.read(self._file, datasets, path)
-            placed = {name: datasets[place] for name, place in named.datasets.items()}
-            told, objects = layouts.read_origin(self._file, placed, named.layout, path)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            if isinstance(error, FormatError | ReadError):
-                raise
-            raise FormatError(f"HDF5: {_line(error)}", path=path) from error
+        opened = open_file(content, path)
+        self._take(opened, dict.fromkeys(opened.datasets, path))
+
+    def _take(self, opened: Opened, paths: Mapping[str, str]) -> None:
+        """Become the variables of what was opened.
+
+        Args:
+            opened: The file, or one with the structure of several.
+            paths: The path of the file that each dataset lies in, by the place of the dataset.
+        """
+        self._file = opened.file
+        self._left_out = opened.left_out
+        with reported(self.path):
+            named = layouts.read(opened.file, opened.datasets, self.path)
+            placed = {name: opened.datasets[place] for name, place in named.datasets.items()}
+            told, objects = layouts.read_origin(opened.file, placed, named.layout, self.path)
         self.layout = named.layout
         self._optimizer = named.optimizer
-        source = _Datasets(path)
-        variables = {name: _variable(name, dataset, source, path) for name, dataset in placed.items()}
+        sources = {path: _Datasets(path) for path in paths.values()}
+        variables = {
+            name: _variable(name, opened.datasets[place], sources[paths[place]], paths[place])
+            for name, place in named.datasets.items()
+        }
         self._settle(variables, told, objects)
         self._readable |= named.paths
 
@@ -108,23 +123,77 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         """The datasets that are no tensors."""
         return tuple(self._left_out)
 
+    def index_of_shard(self) -> str | None:
+        """Return the name of the index of Keras's sharded weights that this file is a part of, if it tells.
+
+        The file is called as a part is, and lacks the model's own group, which only the first part has.
+        """
+        is_part = self.layout == "keras3" and "vars" not in self._file
+        return index_name(os.path.basename(self.path)) if is_part else None
+
     def files(self) -> list[str]:
-        """Return the path of the file."""
-        return [self.path]
+        """Return the paths of the files that are read."""
+        return list(self._file_paths)
 
     def describe(self) -> str:
         """Return what it is in a few words, for a person."""
         text = {
             "tf": "HDF5, checkpoint-toolkit's",
             "keras": "Keras weights (HDF5)",
-            "keras3": "Keras 3 archive" if self.format == "keras" else "Keras 3 weights (HDF5)",
+            "keras3": f"Keras 3 {self._holder}" if self.format == "keras" else "Keras 3 weights (HDF5)",
         }.get(self.layout, "HDF5")
         more = len(self._left_out)
         return text + (f", {more} dataset{'s' if more > 1 else ''} of other types left out" if more else "")
 
+    @property
+    def _holder(self) -> str:
+        """What a model that Keras saved whole lies in."""
+        return "model, in a folder" if os.path.isdir(self.path) else "archive"
+
     def close(self) -> None:
         """Close the file. Arrays that were read stay valid."""
         self._file.close()
+
+
+class Opened(NamedTuple):
+    """An HDF5 file, open.
+
+    Attributes:
+        file: The file.
+        datasets: Its datasets by their places in it.
+        left_out: The places of those that are no tensors.
+    """
+
+    file: h5py.File
+    datasets: dict[str, h5py.Dataset]
+    left_out: list[str]
+
+
+def open_file(content: FileRange, path: str) -> Opened:
+    """Open an HDF5 file.
+
+    Args:
+        content: The file.
+        path: What it is called in messages.
+
+    Raises:
+        FormatError: It is damaged.
+        UnsupportedError: It leads out of itself.
+    """
+    with reported(path):
+        file = h5py.File(content, "r", rdcc_nbytes=_CACHE_BYTES)
+        return Opened(file, *_walk(file, path))
+
+
+@contextlib.contextmanager
+def reported(path: str) -> Iterator[None]:
+    """Let what h5py raises within the block be a FormatError of the file `path`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, FormatError | ReadError):
+            raise
+        raise FormatError(f"HDF5: {_line(error)}", path=path) from error
 
 
 def _walk(file: h5py.File, path: str) -> tuple[dict[str, h5py.Dataset], list[str]]:
