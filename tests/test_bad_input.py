@@ -81,8 +81,8 @@ def directory(folder: Path) -> None:
     (folder / INDEX).mkdir()
 
 
-LISTED_ALL_THE_SAME = {flipped_bit}
-"""What is damaged in values alone, which a listing does not read."""
+LISTED_ALL_THE_SAME = {flipped_bit: 0, no_data: 0, truncated: 1, pointer_for_data: 1}
+"""What is damaged in values alone, which a listing does not read, and how it exits: 1 if it sees damage."""
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,13 @@ def test_damage_is_one_clear_error(ckpt, tmp_path, damage, message, command):
     assert contents(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     if words[0] == "inspect" and damage in LISTED_ALL_THE_SAME:
-        assert ran.code == 0
+        assert ran.code == LISTED_ALL_THE_SAME[damage]
+        note = {
+            flipped_bit: "",
+            no_data: f"values are not there: {DATA} is missing",
+        }.get(damage, f"values are damaged: {folder}/{message}")
+        assert ran.out.splitlines()[1].startswith(note)
+        assert "dense1/kernel" in ran.out
         return
     assert (ran.code, ran.out) == (2, "")
     error, hint = ran.err.splitlines()

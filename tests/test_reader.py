@@ -235,8 +235,8 @@ def test_a_bundle_that_is_replaced_while_it_is_opened_is_opened_anew(tmp_path, m
 def test_missing_data_files_are_named_with_what_is_there(tmp_path):
     shutil.copytree(VALID / "shards", tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.data-00001-of-00003").unlink()
-    with pytest.raises(ReadError) as missing:
-        open_checkpoint(tmp_path / "model")
+    with open_checkpoint(tmp_path / "model") as checkpoint, pytest.raises(ReadError) as missing:
+        checkpoint.check_present()
     assert str(missing.value) == (
         f"{tmp_path}/model.index: its data is missing: expected 3 data files, "
         "no model.data-00001-of-00003\n"
@@ -247,8 +247,10 @@ def test_missing_data_files_are_named_with_what_is_there(tmp_path):
 
 def test_a_huge_number_of_data_files_is_not_looked_for(tmp_path):
     prefix = write_index(tmp_path / "m", {}, messages.encode_header(2**31 - 1))
-    with pytest.raises(ReadError, match="expected 2147483647 data files"):
-        open_checkpoint(prefix)
+    with open_checkpoint(prefix) as checkpoint:
+        assert len(checkpoint.missing_files()) == len(checkpoint.files()) - 1 == 10_000
+        with pytest.raises(ReadError, match="expected 2147483647 data files"):
+            checkpoint.check_present()
 
 
 @pytest.mark.parametrize("name", ["", "\0", "é", "a" * 70_000, "a\nb", "\udcff"])

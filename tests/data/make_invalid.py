@@ -308,6 +308,144 @@ def keras_weights_with_a_layer_missing(folder: Path) -> None:
         file.attrs["layer_names"] = [b"dense"]
 
 
+def sharded(folder: Path, weight_map: dict[str, object], files: dict[str, list[str]]) -> None:
+    """Write an index as Keras does, and files that hold these datasets."""
+    (folder / "m.weights.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    for name, places in files.items():
+        with h5py.File(folder / name, "w") as file:
+            for place in places:
+                file[place] = np.zeros(2, "f4")
+
+
+SHARDS = ("m_00000.weights.h5", "m_00001.weights.h5")
+SPREAD = {"/vars": list(SHARDS)}
+
+
+@case(
+    "m.weights.json",
+    "m_00001.weights.h5: missing, one of the 2 files of m.weights.json: it holds values of /vars",
+)
+def a_keras_shard_missing(folder: Path) -> None:
+    sharded(folder, SPREAD, {SHARDS[0]: ["vars/0"]})
+
+
+@case("m.weights.json", "m_00001.weights.h5: a Git LFS pointer, not the file itself")
+def a_keras_shard_that_is_a_pointer(folder: Path) -> None:
+    sharded(folder, SPREAD, {SHARDS[0]: ["vars/0"]})
+    (folder / SHARDS[1]).write_bytes(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+    )
+
+
+@case("m.weights.json", "m_00001.weights.h5: '/layers/dense/vars': there, but not in the index")
+def a_keras_shard_of_another_save(folder: Path) -> None:
+    sharded(folder, SPREAD, {SHARDS[0]: ["vars/0"], SHARDS[1]: ["vars/1", "layers/dense/vars/0"]})
+
+
+@case("m.weights.json", "m_00001.weights.h5: '/vars': in the index, but not there")
+def a_keras_shard_without_its_group(folder: Path) -> None:
+    sharded(folder, SPREAD, {SHARDS[0]: ["vars/0"], SHARDS[1]: []})
+
+
+@case("m.weights.json", "m_00001.weights.h5: 'vars/0': in two files")
+def a_keras_weight_in_two_shards(folder: Path) -> None:
+    sharded(folder, SPREAD, {SHARDS[0]: ["vars/0"], SHARDS[1]: ["vars/0"]})
+
+
+@case("m_00002.weights.h5", "m_00002.weights.h5: not one of the files that m.weights.json lists: an earlier")
+def a_keras_shard_of_an_earlier_save(folder: Path) -> None:
+    sharded(folder, SPREAD, {SHARDS[0]: ["vars/0"], SHARDS[1]: ["vars/1"], "m_00002.weights.h5": ["vars/2"]})
+
+
+@case("m.weights.json", "m.weights.json: weight_map: expected a file beside the index, got '../m.h5'")
+def a_keras_index_that_leads_up(folder: Path) -> None:
+    sharded(folder, {"/vars": ["../m.h5"]}, {})
+
+
+@case("m.weights.json", "m.weights.json: weight_map: expected a file beside the index, got '/etc/passwd'")
+def a_keras_index_that_leads_elsewhere(folder: Path) -> None:
+    sharded(folder, {"/vars": "/etc/passwd"}, {})
+
+
+@case("m.weights.json", "m.weights.json: 'weight_map': expected names and the files that they lie in")
+def a_keras_index_without_files(folder: Path) -> None:
+    sharded(folder, {"/vars": []}, {})
+
+
+@case(
+    "m.bin.index.json", "m.bin.index.json: the index of PyTorch files (pickles), which are never opened here"
+)
+def an_index_of_pytorch_files(folder: Path) -> None:
+    (folder / "m.bin.index.json").write_text('{"weight_map": {"w": "m-00001-of-00001.bin"}}')
+    (folder / "m-00001-of-00001.bin").write_bytes(pickle.dumps({}))
+
+
+@case(
+    "m.safetensors.index.json",
+    "m-00002-of-00002.safetensors: missing, one of the 2 files of m.safetensors.index.json: "
+    "it holds values of b, c",
+)
+def a_safetensors_shard_missing(folder: Path) -> None:
+    files = {"a": "m-00001-of-00002.safetensors"} | dict.fromkeys("bc", "m-00002-of-00002.safetensors")
+    (folder / "m.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    header = {"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}
+    safetensors(folder / "m-00001-of-00002.safetensors", header, b"ab")
+
+
+@case("x.safetensors", "x.safetensors: length of the header at byte 0: expected at most 60, got 500")
+def safetensors_cut_off_in_its_header(folder: Path) -> None:
+    header = {"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}
+    raw = json.dumps(header).encode().ljust(500)
+    (folder / "x.safetensors").write_bytes((len(raw).to_bytes(8, "little") + raw)[:68])
+
+
+PICKLED = (
+    "Keras weights saved with weights_format='npz', which are Python pickles: they can run code when loaded "
+    "and are never opened here, and Keras 3.9.2 and later cannot load them itself"
+)
+
+
+def pickled_weights() -> dict[str, bytes]:
+    out = io.BytesIO()
+    np.save(out, np.array({"0": 1}, object), allow_pickle=True)
+    return {"__root__.npy": out.getvalue(), "layers/dense.npy": out.getvalue()}
+
+
+@case("m.keras", f"m.keras: {PICKLED}")
+def a_keras_archive_of_pickles(folder: Path) -> None:
+    inner = folder / "model.weights.npz"
+    archive(inner, pickled_weights())
+    archive(folder / "m.keras", {"config.json": b"{}", "model.weights.npz": inner.read_bytes()})
+    inner.unlink()
+
+
+@case("m", f"m/model.weights.h5: {PICKLED}")
+def a_keras_folder_of_pickles(folder: Path) -> None:
+    (folder / "m").mkdir()
+    (folder / "m" / "config.json").write_text("{}")
+    archive(folder / "m" / "model.weights.h5", pickled_weights())
+
+
+@case("m/model.weights.h5", f"m/model.weights.h5: {PICKLED}")
+def the_weights_of_a_keras_folder_of_pickles(folder: Path) -> None:
+    a_keras_folder_of_pickles(folder)
+
+
+@case("m.meta", "m.meta: a graph without values: ")
+def a_graph_alone(folder: Path) -> None:
+    (folder / "m.meta").write_bytes(b"\x0a\x05\x0a\x03abc")
+
+
+@case("config.json", "config.json: a JSON file: it has no weights in it")
+def a_json_file(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a": 1}')
+
+
+@case("checkpoint_0", "checkpoint_0: a msgpack file, as Flax and early versions of Orbax write it")
+def a_msgpack_file(folder: Path) -> None:
+    (folder / "checkpoint_0").write_bytes(b"\x81\xa6params\x80")
+
+
 def main() -> None:
     shutil.rmtree(INVALID, ignore_errors=True)
     messages = {}

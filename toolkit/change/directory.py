@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from toolkit.change.records import RECORD, WEIGHTS, recorded_metrics
+from toolkit.change.records import RECORD, SHARDED_WEIGHTS, WEIGHTS, recorded_metrics
 from toolkit.change.removal import files_of
 from toolkit.change.retention import Mode, Retention, Saved
 from toolkit.errors import CheckpointError, ReadError
@@ -118,7 +118,7 @@ def latest_of(directory: str, found: Iterable[Found]) -> Found | None:
     The newest is that by time, and of one time by step. Files of weights count where there is nothing else.
     """
     complete = [each for each in found if each.is_complete]
-    complete = [each for each in complete if not each.path.endswith(WEIGHTS)] or complete
+    complete = [e for e in complete if not e.path.endswith((WEIGHTS, SHARDED_WEIGHTS))] or complete
     state = state_of(directory)
     if state is not None:
         target = target_of(directory, state.latest)
@@ -163,9 +163,14 @@ def state_of(directory: str) -> State | None:
 
 def family_of(name: str) -> str:
     """Return what all saves of one training are called before their steps."""
-    stem = name.removesuffix(WEIGHTS)
+    stem = _stem(name)
     match = _STEP.fullmatch(stem)
     return (match[1] if match else stem) + name[len(stem) :]
+
+
+def _stem(name: str) -> str:
+    """Return the name of a save without the ending of files of weights."""
+    return name.removesuffix(WEIGHTS).removesuffix(SHARDED_WEIGHTS)
 
 
 def disk_usage(files: Iterable[Held], counted: set[tuple[int, int]]) -> int:
@@ -180,7 +185,7 @@ def disk_usage(files: Iterable[Held], counted: set[tuple[int, int]]) -> int:
 
 def _is_one(path: str, data: Mapping[str, object]) -> bool:
     """Return whether what can be read at a path is what trainings save: no export, no other index."""
-    if path.endswith(WEIGHTS):
+    if path.endswith((WEIGHTS, SHARDED_WEIGHTS)):
         return True
     if path.endswith((".h5", ".hdf5", ".keras", ".safetensors", ".npz", ".json")):
         return False
@@ -197,7 +202,7 @@ def _found(
     path: str, data: list[str], times: dict[str, float], metrics: dict[str, tuple[float, Mode]]
 ) -> Found:
     name = os.path.basename(path)
-    match = _STEP.fullmatch(name.removesuffix(WEIGHTS))
+    match = _STEP.fullmatch(_stem(name))
     index, meta = naming.index_file(path), path + naming.META
     if os.path.isfile(index):  # looked up without listing the directory again
         files = [index, *([meta] if os.path.isfile(meta) else []), *data]
@@ -206,6 +211,8 @@ def _found(
     problem = None
     try:
         with open_checkpoint(path) as checkpoint:
+            if path.endswith(SHARDED_WEIGHTS):
+                files = checkpoint.files()
             checkpoint.check_files()
     except CheckpointError as error:
         problem = error.message

@@ -12,6 +12,8 @@ from toolkit.errors import FormatError
 
 RECORD = ".keeper.json"
 WEIGHTS = ".weights.h5"
+SHARDED_WEIGHTS = ".weights.json"
+"""The index of Keras's weights in several files."""
 _MAX_BYTES = 64 << 20
 
 

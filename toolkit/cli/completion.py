@@ -18,7 +18,7 @@ def complete_checkpoint_variable(ctx: typer.Context, incomplete: str) -> list[st
     if not path:
         return []
     try:
-        names = list(open_checkpoint(path))
+        names = list(open_checkpoint(path, partial=True))
     except CheckpointError:
         return []
     found: dict[str, None] = {}

@@ -32,9 +32,13 @@ _TREE = "checkpoint"
 """The msgpack file; of an item that is one array, the directory of the array."""
 _KERAS = ("model_config", "pytree")
 """The items of a step that keras.callbacks.OrbaxCheckpoint saves."""
+_SIGNS = frozenset({_METADATA, _CHECKPOINT_METADATA, _V1, _TREE, "_sharding", "commit_success.txt"})
+"""What Orbax writes beside arrays, by which they are told from those of other programs."""
 _MAX_JSON_BYTES = 16 << 20
 _MAX_FOLDERS = 200
 """How many folders are looked into, to find an item among them."""
+_MAX_STEPS = 5
+"""How many of the latest steps of a run are looked into."""
 _PREFERRED = ("default", "state", "params", "pytree")
 """What items with arrays are called most often."""
 _CODE = (
@@ -46,8 +50,6 @@ _CODE = (
     '"x.safetensors")'
 )
 """What reads the arrays of an item, and saves them as a file that the toolkit reads."""
-
-
 _NOT_READ = "which the toolkit does not read"
 
 
@@ -73,6 +75,9 @@ def recognize(directory: str) -> Orbax | None:
             "give an earlier step; Orbax itself passes over this one",
         )
     if (kind := _item(directory, entries)) is not None:
+        above = _entries(os.path.dirname(where))
+        if kind.startswith("zarr") and entries.isdisjoint(_SIGNS) and above.isdisjoint(_SIGNS):
+            return Orbax(f"zarr arrays ({kind}), {_NOT_READ}", f"load them with zarr.open({where!r})")
         return Orbax(f"an Orbax checkpoint ({kind}), {_NOT_READ}", _to_type(where))
     if (step := _step(directory, entries)) is not None:
         return Orbax(f"an Orbax checkpoint{step.what}, {_NOT_READ}", step.hint)
@@ -87,7 +92,7 @@ def _run(directory: str, entries: set[str]) -> Orbax | None:
     """Return what a directory is if there are steps of Orbax's in it."""
     unfinished = [name for name in entries if _TEMPORARY in name]
     steps = sorted((name for name in entries if _STEP.fullmatch(name)), key=_number)
-    for name in reversed(steps[-_MAX_FOLDERS:]):
+    for name in reversed(steps[-_MAX_STEPS:]):
         path = os.path.join(directory, name)
         inside = _entries(path)
         if _is_unfinished(path, inside):

@@ -182,7 +182,7 @@ def open_file(content: FileRange, path: str) -> Opened:
     """
     with reported(path):
         file = h5py.File(content, "r", rdcc_nbytes=_CACHE_BYTES)
-        return Opened(file, *_walk(file, path))
+        return Opened(file, *walk(file, path))
 
 
 @contextlib.contextmanager
@@ -196,7 +196,7 @@ def reported(path: str) -> Iterator[None]:
         raise FormatError(f"HDF5: {_line(error)}", path=path) from error
 
 
-def _walk(file: h5py.File, path: str) -> tuple[dict[str, h5py.Dataset], list[str]]:
+def walk(file: h5py.File, path: str) -> tuple[dict[str, h5py.Dataset], list[str]]:
     """Return all datasets by their paths, and the paths of those that are no tensors."""
     found: dict[str, h5py.Dataset] = {}
     left_out = []

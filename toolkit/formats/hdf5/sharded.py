@@ -22,7 +22,7 @@ import h5py
 
 from toolkit.errors import FormatError
 from toolkit.formats.file import ReadFile
-from toolkit.formats.hdf5.reader import Hdf5Checkpoint, Opened, open_file, reported
+from toolkit.formats.hdf5.reader import Hdf5Checkpoint, Opened, open_file, reported, walk
 from toolkit.formats.identify import HDF5, identify
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.weight_map import WeightMap
@@ -64,8 +64,8 @@ class ShardedCheckpoint(Hdf5Checkpoint):
             merged.left_out.extend(shard.left_out)
             with reported(path):
                 _copy_structure(shard.file, merged.file)
-        ordered = [place for place in _places(merged.file) if place in places]
-        self._take(merged._replace(datasets={place: merged.datasets[place] for place in ordered}), places)
+        in_order, _ = walk(merged.file, self.path)  # as one file would have them
+        self._take(merged._replace(datasets={place: merged.datasets[place] for place in in_order}), places)
 
     def missing_files(self) -> list[str]:
         """Return the paths of its files that are not there; what only they have is not listed."""
@@ -102,9 +102,7 @@ def _check(shard: Opened, path: str, index: WeightMap) -> None:
     found = {"/" + place.rpartition("/")[0] for place in (*shard.datasets, *shard.left_out)}
     listed = {group for group, names in index.places.items() if name in names}
     for odd in sorted(found ^ listed):
-        where = (
-            "in the file, but not by the index" if odd in found else "in the file by the index, but not there"
-        )
+        where = "there, but not in the index" if odd in found else "in the index, but not there"
         raise FormatError(
             f"{odd!r}: {where}", path=path, hint=f"it is not of one save with {index.path}: save both again"
         )
@@ -121,15 +119,10 @@ def _copy_structure(source: h5py.File, target: h5py.File) -> None:
         else:
             here = target.create_dataset(place, item.shape, item.dtype)
         for name in item.attrs:
-            if name not in here.attrs and item.attrs.get_id(name).dtype.kind != "O":
+            dtype = item.attrs.get_id(name).dtype
+            is_plain = dtype.kind in "biufcS" or h5py.check_string_dtype(dtype) is not None
+            if name not in here.attrs and is_plain:  # a reference would lead into another file
                 here.attrs[name] = item.attrs[name]
 
     copy("/", source)
     source.visititems(copy)
-
-
-def _places(file: h5py.File) -> list[str]:
-    """Return the places of all datasets, in the order in which one file would have them."""
-    found: list[str] = []
-    file.visititems(lambda place, item: found.append(place) if isinstance(item, h5py.Dataset) else None)
-    return found
