@@ -164,7 +164,7 @@ KINDS = [
     (
         keras_callback,
         "a directory of Orbax checkpoints: 2 steps, the latest 1 that keras.callbacks.OrbaxCheckpoint saved "
-        f"(OCDBT, zarr v3), {NOT_READ}",
+        + f"(OCDBT, zarr v3), {NOT_READ}",
         "keras.saving.load_model('DIR/run').save('x.keras')",
     ),
     (

@@ -33,7 +33,7 @@ def inspect(
     """Show what is in a checkpoint.
 
     Names, dtypes, shapes and sizes; slots apart from weights; totals, and bytes by scope. Reads the
-    index alone.
+    index alone: data files may be missing. Exits with 1 if one is too short.
     """
     if sum([json, csv, tree]) > 1:
         raise UsageError("--json, --csv and --tree exclude each other", hint="give one of them")

@@ -9,6 +9,7 @@ Source: PKWARE's APPNOTE.TXT 6.3 (4.3.7, the local file header).
 from __future__ import annotations
 
 import os
+import shlex
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ _KERAS_DOCUMENTS = ("config.json", "metadata.json")
 _KERAS_PICKLED = "model.weights.npz"
 _KERAS_ROOT = "__root__.npy"
 """The model's own weights among those that Keras pickles (saving_lib.py, NpzIOStore)."""
+_UNPICKLE = (
+    "import keras, numpy, zipfile; a = numpy.load({source}, allow_pickle=True); "
+    'd = {{g + "/vars/" + k: numpy.asarray(v) for g in a for k, v in a[g].item().items()}}; '
+    'numpy.savez("x.npz", **d)'
+)
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1
 _MAX_RATIO = 1032
@@ -46,7 +52,7 @@ def open_archive(path: str) -> Checkpoint:
 
         return Hdf5Checkpoint(path, archive.file_of(KERAS_WEIGHTS))
     if _KERAS_PICKLED in names:
-        raise _pickled(path)
+        raise _pickled(path, member=_KERAS_PICKLED)
     if any(name.endswith(".npy") for name in names):
         from toolkit.formats.npz import NpzCheckpoint
 
@@ -92,13 +98,15 @@ def folder_files(path: str) -> list[str]:
     return [file for file in files if os.path.isfile(file)]
 
 
-def _pickled(path: str) -> UnsupportedError:
+def _pickled(path: str, *, member: str | None = None) -> UnsupportedError:
+    """Return the error that says that Keras pickled the weights at `path`, or in that `member` of it."""
+    source = repr(path) if member is None else f"zipfile.ZipFile({path!r}).open({member!r})"
     return UnsupportedError(
         "Keras weights saved with weights_format='npz', which are Python pickles: they can run code when "
         "loaded and are never opened here, and Keras 3.9.2 and later cannot load them itself",
         path=path,
-        hint="where you trust the file, load it with Keras 3.8 and save it again as .keras: "
-        "pip install keras==3.8",
+        hint="where you trust the file, unpickle it yourself, with the Keras that wrote it, to x.npz: "
+        f"python -c {shlex.quote(_UNPICKLE.format(source=source))}",
     )
 
 
