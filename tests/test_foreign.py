@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,7 @@ from toolkit import CheckpointError, ReadError, UnsupportedError, open_checkpoin
 REAL = Path(__file__).parents[2] / "shared" / "real"
 MSGPACK = b"\x81\xa6params\x81\xa1w\xb7PLACEHOLDER://params.w"
 NOT_READ = "which the toolkit does not read"
+LATEST = "a directory of Orbax checkpoints: 2 steps, the latest 1"
 
 
 def item(folder: Path, *, zarr3: bool | None = False) -> None:
@@ -163,8 +165,7 @@ KINDS = [
     (v1_api, f"an Orbax checkpoint of the v1 API (item state; OCDBT, zarr v3), {NOT_READ}", "run/state"),
     (
         keras_callback,
-        "a directory of Orbax checkpoints: 2 steps, the latest 1 that keras.callbacks.OrbaxCheckpoint saved "
-        + f"(OCDBT, zarr v3), {NOT_READ}",
+        f"{LATEST} that keras.callbacks.OrbaxCheckpoint saved (OCDBT, zarr v3), {NOT_READ}",
         "keras.saving.load_model('DIR/run').save('x.keras')",
     ),
     (
@@ -320,6 +321,42 @@ class TestDirectoriesOfDirectories:
         assert self.hint(ckpt, "inspect", tmp_path) == (
             "hint: a checkpoint is a file ending in .index with its data files beside it"
         )
+
+    @pytest.mark.parametrize(
+        ("name", "content", "hint"),
+        [
+            (
+                "epoch=0.ckpt",
+                "PyTorch",
+                (
+                    "a PyTorch checkpoint (pickle in a zip archive), which is never opened here: "
+                    "save it from PyTorch with safetensors.torch.save_file"
+                ),
+            ),
+            (
+                "old.pt",
+                b"\x80\x02.",
+                (
+                    "a Python pickle, which can run code when loaded and is never opened here: "
+                    "load it with the program that wrote it and save its arrays with numpy.savez"
+                ),
+            ),
+            (
+                "m.data-00000-of-00001",
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
+                "a Git LFS pointer, not the file itself: run `git lfs pull` in the repository that it comes from",
+            ),
+        ],
+    )
+    def test_a_directory_is_told_what_lies_there_instead(self, tmp_path, ckpt, name, content, hint):
+        if content == "PyTorch":  # as torch.save writes it
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr("epoch=0/data.pkl", b"\x80\x02.")
+                archive.writestr("epoch=0/data/0", bytes(8))
+        else:
+            (tmp_path / name).write_bytes(content)
+        (tmp_path / "a.json").write_text("{}")
+        assert self.hint(ckpt, "inspect", tmp_path) == f"hint: {name} is {hint}"
 
     @pytest.mark.parametrize("command", ["inspect", "log", "latest"])
     def test_checkpoints_below_are_named(self, tmp_path, ckpt, command):

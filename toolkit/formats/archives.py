@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.file import ReadFile
-from toolkit.formats.identify import HDF5, ZIP, identify
+from toolkit.formats.identify import HDF5, PYTORCH, ZIP, identify
 from toolkit.formats.ranges import FileRange, unpacked
 from toolkit.formats.scanning import KERAS_WEIGHTS
 
@@ -63,11 +63,7 @@ def open_archive(path: str) -> Checkpoint:
                 raise _pickled(path) from error
             raise
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
-        raise FormatError(
-            "a PyTorch checkpoint (pickle in a zip archive), which is never opened here",
-            path=path,
-            hint="save it from PyTorch with safetensors.torch.save_file",
-        )
+        raise FormatError(PYTORCH.what, path=path, hint=PYTORCH.hint)
     raise FormatError(
         "a zip archive without a checkpoint in it", path=path, hint="list it with `unzip -l`, and unpack it"
     )

@@ -85,11 +85,17 @@ _GRAPH = Kind(
     "a graph (protocol buffer): it has no checkpoint in it",
     "give the checkpoint that was saved with it (files ending in .index and .data-00000-of-00001)",
 )
-_PICKLE = Kind(
+PICKLE = Kind(
     "pickle",
     "a Python pickle, which can run code when loaded and is never opened here",
     "load it with the program that wrote it and save its arrays with numpy.savez",
 )
+PYTORCH = Kind(
+    "pytorch",
+    "a PyTorch checkpoint (pickle in a zip archive), which is never opened here",
+    "save it from PyTorch with safetensors.torch.save_file",
+)
+"""A kind of zip archive, told by its members."""
 _TAR = Kind("tar", "a tar archive", "unpack it first, with `tar xf`")
 _LINK = Kind(
     "link-text",
@@ -121,7 +127,7 @@ def identify(file: ReadFile) -> Kind:
     if file.size >= FOOTER_BYTES and file.read(file.size - len(MAGIC), len(MAGIC)) == MAGIC:
         return TABLE
     if head.startswith(_PICKLES):
-        return _PICKLE
+        return PICKLE
     if _JSON_BEGINNING.match(head):
         beginning = file.read(0, min(file.size, _MAX_INDEX_HEAD_BYTES))
         return WEIGHT_MAP if b'"weight_map"' in beginning else JSON

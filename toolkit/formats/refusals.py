@@ -10,11 +10,26 @@ from toolkit.errors import FormatError, ReadError, UnsupportedError
 from toolkit.formats import orbax
 from toolkit.formats.bundle import naming
 from toolkit.formats.file import ReadFile
-from toolkit.formats.identify import EMPTY, JSON, MSGPACK, UNKNOWN, identify
+from toolkit.formats.identify import (
+    EMPTY,
+    JSON,
+    LFS_POINTER,
+    MSGPACK,
+    PICKLE,
+    PYTORCH,
+    UNKNOWN,
+    ZIP,
+    identify,
+)
 from toolkit.formats.scanning import checkpoints_below, checkpoints_in
 from toolkit.urls import refuse_url
 
 _MAX_LISTED = 5
+_MAX_LOOKED_INTO = 200
+"""How many files of a directory without checkpoints are looked into, to say what they are instead."""
+_PYTORCH = b"/data.pkl"
+"""What the first member of PyTorch's archives is called, in a folder of any name."""
+_ZIP_HEAD_BYTES = 256
 
 
 def refuse(path: str) -> NoReturn:
@@ -49,12 +64,10 @@ def none_in(directory: str) -> ReadError | UnsupportedError:
     if os.path.lexists(os.path.join(directory, "saved_model.pb")):
         what = "a SavedModel without variables/variables.index"
         return ReadError(f"{directory}: {what}", path=directory, hint="copy the whole directory")
-    metas = [name for name in _names_in(directory) if name.endswith(naming.META)]
     if below := checkpoints_below(directory):
         hint = f"there {'is one' if len(below) == 1 else 'are some'} below it: {listed(below)}"
-    elif metas:
-        index = metas[0].removesuffix(naming.META) + naming.INDEX
-        hint = f"{metas[0]} is a graph without values: copy {index} and its data files here"
+    elif (instead := _instead_in(directory)) is not None:
+        hint = instead
     return ReadError(f"{directory}: no checkpoint in this directory", path=directory, hint=hint)
 
 
@@ -113,6 +126,27 @@ def _absent(path: str) -> NoReturn:
     else:
         hint = f"the directory {directory} does not exist"
     raise ReadError(f"{path}: no such file or checkpoint", path=path, hint=hint)
+
+
+def _instead_in(directory: str) -> str | None:
+    """Return what a file in a directory without checkpoints is instead, and what to do with it."""
+    for name in _names_in(directory)[:_MAX_LOOKED_INTO]:
+        path = os.path.join(directory, name)
+        if not os.path.isfile(path):
+            continue
+        try:
+            file = ReadFile(path)
+            kind = identify(file)
+        except ReadError:
+            continue
+        if kind.word == "graph" and name.endswith(naming.META):
+            index = name.removesuffix(naming.META) + naming.INDEX
+            return f"{name} is a graph without values: copy {index} and its data files here"
+        if kind is ZIP and _PYTORCH in file.read(0, min(file.size, _ZIP_HEAD_BYTES)):
+            kind = PYTORCH
+        if kind in (LFS_POINTER, PICKLE, PYTORCH):
+            return f"{name} is {kind.what}: {kind.hint}"
+    return None
 
 
 def _folders_in(directory: str) -> list[str]:
