@@ -151,6 +151,17 @@ def test_a_missing_file_hides_no_names_of_the_others_and_nothing_is_made_without
     assert names_in(tmp_path) == ["run"]
 
 
+def test_an_index_alone_says_which_files_are_missing(tmp_path, ckpt):
+    index = write(tmp_path / "run")
+    for name in FILES:
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(ReadError, match=r"net_00000\.weights\.h5: missing, one of the 3 files"):
+        open_checkpoint(tmp_path / "run")
+    ran = ckpt("inspect", index)
+    assert ran.code == 0
+    assert f"values are not there: {', '.join(FILES)} are missing; " in ran.out
+
+
 def test_a_later_file_without_its_index_is_told_to_be_a_part(tmp_path, ckpt):
     write(tmp_path / "run").unlink()
     for number, is_part in enumerate([False, True, True]):

@@ -380,6 +380,16 @@ def an_index_of_pytorch_files(folder: Path) -> None:
     (folder / "m-00001-of-00001.bin").write_bytes(pickle.dumps({}))
 
 
+@case("tf_model.h5.index.json", "tf_model.h5.index.json: the index of HDF5 files by weights, as transformers")
+def an_index_of_transformers(folder: Path) -> None:
+    weight_map = {"tf_bert/dense/kernel:0": "tf_model-00001-of-00001.h5"}
+    (folder / "tf_model.h5.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with h5py.File(folder / "tf_model-00001-of-00001.h5", "w") as file:
+        file.attrs["layer_names"] = [b"tf_bert"]
+        file.create_group("tf_bert").attrs["weight_names"] = [b"dense/kernel:0"]
+        file["tf_bert/dense/kernel:0"] = np.zeros(2, "f4")
+
+
 @case(
     "m.safetensors.index.json",
     "m-00002-of-00002.safetensors: missing, one of the 2 files of m.safetensors.index.json: "

@@ -20,12 +20,14 @@ import os
 
 import h5py
 
-from toolkit.errors import FormatError
+from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.file import ReadFile
 from toolkit.formats.hdf5.reader import Hdf5Checkpoint, Opened, open_file, reported, walk
 from toolkit.formats.identify import HDF5, identify
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.weight_map import WeightMap
+
+_MAX_NAMED = 5
 
 
 class ShardedCheckpoint(Hdf5Checkpoint):
@@ -38,9 +40,16 @@ class ShardedCheckpoint(Hdf5Checkpoint):
     Raises:
         ReadError: A file is missing, or cannot be opened.
         FormatError: One is damaged, or does not hold what the index says.
+        UnsupportedError: It is not Keras's index.
     """
 
     def __init__(self, index: WeightMap, *, partial: bool = False) -> None:
+        if not all(group.startswith("/") for group in index.places):
+            raise UnsupportedError(
+                "the index of HDF5 files by weights, as transformers writes it: they are not read as one",
+                path=index.path,
+                hint=f"give one of its files: {', '.join(index.files[:_MAX_NAMED])}",
+            )
         self.path = index.path
         self._index = index
         self._file_paths = [index.path, *index.files]
