@@ -80,17 +80,15 @@ def _at(path: str) -> Found | None:
         return _bundle(owner)
     if (found := _v1(path)) is not None or (owner is not None and (found := _v1(owner)) is not None):
         return found
-    if (
-        owner is not None and path.endswith(naming.META) and os.path.isfile(owner)
-    ):  # V1 in one file, its graph
-        return _at(owner)
+    if owner is not None and path.endswith(naming.META) and os.path.isfile(owner):
+        return _at(owner)  # the V1 checkpoint in one file that the graph belongs to
     if not os.path.isfile(path) or (owner is not None and not path.endswith(naming.INDEX)):
         return None
     kind = identify(ReadFile(path))
     if kind in (HDF5, SAFETENSORS) and (index := index_beside(path)) is not None:
         return Found(WEIGHT_MAP, index, (index,))
     directory = os.path.dirname(path) or "."
-    if kind is JSON and os.path.basename(path) != KERAS_WEIGHTS and is_keras_folder(directory):
+    if kind is JSON and is_keras_folder(directory):
         return _keras_folder(directory)
     return Found(kind, path, (path,)) if kind in SINGLE_FILES else None
 
