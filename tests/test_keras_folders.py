@@ -48,7 +48,7 @@ def test_a_folder_is_read_as_the_archive_that_it_was_not_zipped_to(folder, given
         assert checkpoint.path == str(folder)
         assert checkpoint.format == "keras"
         assert checkpoint.describe() == "Keras 3 model, in a folder"
-        assert checkpoint.paths() == {"layers/dense/vars/0": "hidden/0"}
+        assert checkpoint.paths()["layers/dense/vars/0"].startswith("hidden/")
         assert checkpoint["layers/dense/vars/0"].read().tolist() == [[0, 1, 2], [3, 4, 5]]
         names = ["model.weights.h5", "config.json", "metadata.json"]
         assert checkpoint.files() == [str(folder / name) for name in names]
