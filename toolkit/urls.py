@@ -64,7 +64,7 @@ def refuse_url_to_write(path: str) -> None:
     Raises:
         PublishError: It is one, and there is no directory of this name.
     """
-    if _match(path) is not None and not os.path.isdir(os.path.dirname(path)):
+    if _match(path) is not None and not any(map(os.path.isdir, (path, os.path.dirname(path)))):
         raise PublishError(
             f"{path}: a URL: expected a path: only local files are written",
             path=path,

@@ -247,6 +247,15 @@ def test_reject_options(tmp_path, options, message):
         CheckpointKeeper(tmp_path, **options)
 
 
+def test_no_directory_is_made_that_is_called_as_a_url_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        PublishError, match="gs://b/run: a URL: expected a path: only local files are written"
+    ):
+        CheckpointKeeper("gs://b/run")
+    assert names_in(tmp_path) == []
+
+
 def test_reject_targets_and_records(tmp_path, session, model):
     keeper = CheckpointKeeper(tmp_path)
     with pytest.raises(UsageError, match="int: expected a session, a tf.train.Checkpoint or a Keras model"):

@@ -27,6 +27,7 @@ from toolkit.graph.saving import saver_of
 from toolkit.graph.trackables import variables_of
 from toolkit.graph.variables import by_name, dtype_of, shape_of
 from toolkit.publish import Publication
+from toolkit.urls import refuse_url_to_write
 
 _SPARE_BYTES = 1 << 20
 """Beside the values: the index, the graph and the like, which nobody knows before."""
@@ -66,7 +67,7 @@ class CheckpointKeeper:
 
     Raises:
         UsageError: An argument makes no sense.
-        PublishError: The directory cannot be made.
+        PublishError: The directory is a URL, or cannot be made.
         FormatError: The record of earlier saves is damaged.
     """
 
@@ -88,6 +89,7 @@ class CheckpointKeeper:
         self._directory = os.fspath(directory)
         self._name = name
         self._sync = sync
+        refuse_url_to_write(self._directory)
         try:
             os.makedirs(self._directory, exist_ok=True)
         except OSError as error:
