@@ -264,6 +264,16 @@ def test_a_description_that_says_what_cannot_be_is_damage(tmp_path, object_based
         open_checkpoint(tmp_path / "bad.npz").roles()
 
 
+@pytest.mark.parametrize("exclude", [GRAPH, "_CHECKPOINTABLE*"])
+def test_the_objects_may_be_left_out_by_name(tmp_path, object_based, exclude):
+    export(object_based, tmp_path / "x.npz", exclude=exclude)
+    with open_checkpoint(tmp_path / "x.npz") as after, open_checkpoint(object_based) as before:
+        assert set(after) == set(before) - {GRAPH}
+        assert after.tree_paths() == {}
+        assert after.paths() == before.paths()
+        assert after.roles() == {n: role for n, role in before.roles().items() if n != GRAPH}
+
+
 def test_weights_alone_may_go_to_a_name_based_checkpoint(ckpt, tmp_path, object_based):
     ran = ckpt("export", object_based, "-o", tmp_path / "x", "--to-tf1", "--weights-only")
     assert ran.code == 0, ran.err

@@ -186,20 +186,22 @@ def plan_export(
             given with `to_tf1` or `layout="keras"`.
     """
     checkpoint = as_checkpoint(checkpoint)
+    patterns, excluded = listed(patterns), listed(exclude)
     rules = renaming.read_rules(rename)
     wanted = Wanted(to_tf1, weights_only, raw_names, layout == "keras", bool(rules))
     wanted.check()
     variables = checkpoint.variables()
     roles, paths, places = checkpoint.roles(), checkpoint.paths(), checkpoint.tree_paths()
-    chosen = select(roles, patterns, exclude, where=checkpoint.path, paths=paths, ways=places)
+    chosen = select(roles, patterns, excluded, where=checkpoint.path, paths=paths, ways=places)
     if (weights_only or wanted.for_keras) and places:
         rank = {name: number for number, name in enumerate(places)}
         chosen = sorted(chosen, key=lambda name: rank.get(name, len(rank)))
     chosen_roles = {name: roles[name] for name in chosen}
     called = display_names(chosen, {} if raw_names else paths, variables)
     renamed = _renamed(chosen_roles, called, rules, checkpoint.path)
-    has_objects = wanted.keeps_keys and _is_wanted(OBJECT_GRAPH, roles, exclude)
-    objects = objects_in(checkpoint, roles) if has_objects else {}
+    # patterns mean variables, whose objects come along; what is excluded does not
+    has_objects = OBJECT_GRAPH in (chosen if not patterns else roles.keys() - set(excluded))
+    objects = objects_in(checkpoint, roles) if wanted.keeps_keys and has_objects else {}
     targets = _cast_to(checkpoint, chosen_roles, cast)
     of_weights = {scope_of(called[name]) for name in chosen if roles[name].kind == "weight"}
     verdicts = []
@@ -298,11 +300,6 @@ def _renamed(
         except VariableNotFoundError:
             raise error from None  # in the words that people read
     return {key: called[key] if new == key else new for key, new in renamed.items()}
-
-
-def _is_wanted(name: str, roles: Mapping[str, Role], exclude: str | Iterable[str]) -> bool:
-    """Return whether there is a variable of this name, and it is not excluded by that."""
-    return name in roles and name not in listed(exclude)
 
 
 def _cast_to(checkpoint: Checkpoint, roles: Mapping[str, Role], casts: Casts) -> dict[str, DType]:
