@@ -140,15 +140,22 @@ class TestKeras:
         assert bits(other.weights) == bits(model.weights)
         assert bits(other.optimizer.variables) == bits(model.optimizer.variables)
 
-    def test_what_is_missing_is_said_with_what_to_type(self, saved):
-        _, path = saved
+    def test_what_is_missing_is_said_with_what_to_type(self, tmp_path):
+        model = network()
+        path = str(tmp_path / "x.npz")
+        np.savez(path, **{weight.path: weight.numpy() for weight in model.weights})
         plan = plan_restore(path, network("student"))
         assert not plan.ok
         assert plan["student/dense/kernel"].hint.startswith("--rename net=student finds it")
-        model = network("student")
         with pytest.raises(PlanError):
             plan.apply()
-        plan_restore(path, model, rename={"net": "student"}).apply(verify=True)
+        plan_restore(path, network("student"), rename={"net": "student"}).apply(verify=True)
+
+    def test_a_model_of_another_name_is_the_same_objects(self, saved):
+        model, path = saved
+        other = network("student")
+        plan_restore(path, other).apply(verify=True)
+        assert bits(other.weights) == bits(model.weights)
 
     def test_a_model_that_is_not_built_is_refused(self, saved):
         with pytest.raises(ModelError, match="has no variables"):
