@@ -21,7 +21,7 @@ def bits(variables):
     return [variable.numpy().tobytes() for variable in variables]
 
 
-def test_trap_24_an_optimizer_that_is_not_built_gets_its_state(tmp_path):
+def test_trap_25_an_optimizer_that_is_not_built_gets_its_state(tmp_path):
     model = build(SMALL)
     train(model, SMALL, range(2))
     path = CheckpointKeeper(tmp_path).save(model, 2)
@@ -33,7 +33,7 @@ def test_trap_24_an_optimizer_that_is_not_built_gets_its_state(tmp_path):
     assert state(other) == state(model)
 
 
-def test_trap_25_a_second_build_in_one_process_is_the_same_objects(tmp_path):
+def test_trap_26_a_second_build_in_one_process_is_the_same_objects(tmp_path):
     model, other = build(SMALL), build(SMALL)
     assert not {w.path for w in model.weights} & {w.path for w in other.weights}
     path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
@@ -52,7 +52,7 @@ class Traced(keras.Model):
         return self.second(self.first(x))
 
 
-def test_trap_26_a_model_that_tensorflow_would_break_is_to_be_built_first(tmp_path):
+def test_trap_27_a_model_that_tensorflow_would_break_is_to_be_built_first(tmp_path):
     model = Traced()
     model(X)
     path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
@@ -71,7 +71,7 @@ def test_trap_26_a_model_that_tensorflow_would_break_is_to_be_built_first(tmp_pa
     assert bits(other.weights) == bits(model.weights)
 
 
-def test_trap_27_what_keras_does_not_save_the_keeper_does(tmp_path):
+def test_trap_28_what_keras_does_not_save_the_keeper_does(tmp_path):
     """If Keras mends that, this fails, and `untracked` finds nothing any more."""
     spec = replace(SMALL, optimizer=Optimizer("Nadam", has_loss_scale=True))
     model = build(spec)
