@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from toolkit import (
     ModelError,
     Plan,
     bind,
+    open_checkpoint,
     plan_restore,
 )
 
@@ -218,3 +220,40 @@ def test_attributes_that_keras_2_wrote_are_restored_where_objects_have_them(tmp_
     mine = bits(optimizer.variables)
     theirs.read(path).expect_partial()
     assert bits(optimizer.variables) == mine
+
+
+REAL = Path(__file__).parents[3] / "shared/real"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the collection of others' checkpoints is not here")
+@pytest.mark.parametrize(
+    "prefix",
+    ["tf2-object-two-shards/ckpt", "tf2-savedmodel/variables/variables"],
+    ids=["keras2", "savedmodel"],
+)
+def test_objects_like_those_of_others_get_what_tensorflow_gives_them(prefix):
+    """Objects with the edges that the file has, among them Keras 2's `iter`, `decay` and LossScaleOptimizer."""
+    path = str(REAL / prefix)
+    with open_checkpoint(path) as checkpoint:
+        graph, variables = checkpoint.object_graph(), checkpoint.variables()
+
+    def mirrored():
+        made = [_like(node, variables) for node in graph.nodes]
+        for node, found in zip(graph.nodes, made, strict=True):
+            for child in node.children if isinstance(found, tf.Module) else ():
+                found._track_trackable(made[child.node_id], child.local_name, overwrite=True)
+        return made
+
+    ours, theirs = mirrored(), mirrored()
+    tf.train.Checkpoint(theirs[0]).read(path).expect_partial()
+    plan_restore(path, ours[0]).apply(verify=True)
+    restored = [v.numpy().tobytes() for v in theirs if isinstance(v, tf.Variable)]
+    assert any(any(value) for value in restored)
+    assert [v.numpy().tobytes() for v in ours if isinstance(v, tf.Variable)] == restored
+
+
+def _like(node, variables):
+    key = next((value.checkpoint_key for value in node.attributes if value.name == "VARIABLE_VALUE"), None)
+    if key not in variables or variables[key].dtype.kind == "string":
+        return tf.Module()
+    return tf.Variable(np.zeros(variables[key].shape, variables[key].dtype.numpy))

@@ -212,6 +212,33 @@ class TestNothingElseChanges:
         assert bits(of_head) == before
 
 
+def test_reinit_lets_slots_start_as_their_weights_where_the_optimizer_does(tmp_path):
+    """ScheduleFreeAdamW's momentum is where the weight is going: it starts where the weight starts."""
+
+    def build():
+        model = network()
+        model.compile(tf.keras.optimizers.ScheduleFreeAdamW(0.1), "mse", run_eagerly=True)
+        return model
+
+    model = build()
+    for _ in range(3):
+        model.train_on_batch(np.ones((8, 4)), np.ones((8, 2)))
+    path = str(tmp_path / "m.weights.h5")
+    model.save_weights(path)
+    for wrap in (lambda each: each, lambda each: tf.train.Checkpoint(model=each, optimizer=each.optimizer)):
+        source = path
+        if wrap(model) is not model:
+            source = wrap(model).write(str(tmp_path / "m"))
+        other = build()
+        other.optimizer.build(other.trainable_variables)
+        plan_restore(source, wrap(other), reinit=["net/head"], seed=1).apply()
+        for weight, slot in zip(other.trainable_variables, other.optimizer._momentums, strict=True):
+            if "head" in weight.path:
+                assert slot.numpy().tobytes() == weight.numpy().tobytes()
+            else:
+                assert slot.numpy().tobytes() != weight.numpy().tobytes()
+
+
 @pytest.mark.parametrize("optimizer", ["Adagrad", "Ftrl", "Adam", "RMSprop"])
 def test_reinit_gives_slots_what_a_new_optimizer_has(tmp_path, optimizer):
     def build():

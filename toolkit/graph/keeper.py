@@ -165,7 +165,7 @@ class CheckpointKeeper:
         Args:
             target: As for `save`. A Keras model gets its weights and the state of its optimizer, which is
                 built if it is not yet; of a `tf.train.Checkpoint` tables and iterators are restored, too, and
-                what is not made yet when it is made.
+                what is not made yet when it is made, from the save, which must be there then.
             options: Of `plan_restore`.
 
         Raises:

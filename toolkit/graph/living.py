@@ -30,6 +30,7 @@ from toolkit.graph.optimizers import (
     kept_by,
     optimizer_of,
     random_states,
+    starting_as_weights,
     untracked,
 )
 from toolkit.graph.placing import awaited, binding_of, keys_of, made_by_tensorflow, placed
@@ -144,6 +145,7 @@ def _own(root: Any, objects: Objects, optimizer: Any) -> tuple[dict[str, Any], d
     roles, paths = object_roles.roles(objects.graph, described), objects.graph.paths()
     names = {key: paths.get(key, key.removesuffix(ATTRIBUTE)) for key in by_key}
     keys = {id(variable): key for key, variable in by_key.items()}
+    copies = {id(slot) for each in objects.every for slot in starting_as_weights(each)}
     told = {id(v): name for name, v in ({} if optimizer is None else untracked(optimizer)).items()}
     variables: dict[str, Any] = {}
     targets: dict[str, Target] = {}
@@ -157,6 +159,8 @@ def _own(root: Any, objects: Objects, optimizer: Any) -> tuple[dict[str, Any], d
             name, place, role = names[key], key.removesuffix(ATTRIBUTE), roles[key]
             if "/" not in name and place.startswith("optimizer/"):
                 name = place  # Keras numbers it anew each time: Nadam's `variable_1`
+            if id(variable) in copies:  # as an average does when its variable starts afresh
+                role = role._replace(kind="moving_average")
             others = (key, place, full_name(variable))
             targets[name] = described[key]._replace(
                 aliases=tuple(dict.fromkeys(each for each in others if each != name)),

@@ -124,6 +124,16 @@ def untracked(optimizer: Any) -> dict[str, Any]:
     return found
 
 
+def starting_as_weights(found: Any) -> list[Any]:
+    """Return the slots of an optimizer that start as the values of their variables, not as a constant.
+
+    Source: keras/src/optimizers/schedule_free_adamw.py, build.
+    """
+    if not isinstance(found, tf.keras.optimizers.ScheduleFreeAdamW) or not found.built:
+        return []
+    return [slot for slot in found._momentums if slot is not None]
+
+
 def random_states(model: Any) -> list[Any]:
     """Return the states of a Keras model's seed generators (of Dropout and the like), in Keras's order."""
     own = {id(weight) for weight in model.weights}
