@@ -71,7 +71,41 @@ def test_trap_27_a_model_that_tensorflow_would_break_is_to_be_built_first(tmp_pa
     assert bits(other.weights) == bits(model.weights)
 
 
-def test_trap_28_what_keras_does_not_save_the_keeper_does(tmp_path):
+def test_trap_28_optimizers_that_do_not_go_on_when_they_are_restored_late(tmp_path):
+    def root(model):
+        return tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+    spec = replace(SMALL, optimizer=Optimizer("ScheduleFreeAdamW"))
+    model, theirs, ours = build(spec), build(spec), build(spec)
+    train(model, spec, range(3))
+    path = root(model).write(str(tmp_path / "m"))
+    root(theirs).read(path).expect_partial()
+    theirs.optimizer.build(theirs.trainable_variables)
+    momentums = bits(theirs.optimizer._momentums)
+    assert momentums != bits(model.optimizer._momentums)
+    assert momentums == bits(theirs.trainable_variables)  # which they start with
+    with pytest.raises(PlanError, match="ScheduleFreeAdamW .* overwrites it when it is built") as raised:
+        plan_restore(path, root(ours)).apply()
+    assert raised.value.hint.startswith("build the optimizer first: ")
+    ours.optimizer.build(ours.trainable_variables)
+    plan_restore(path, root(ours)).apply(verify=True)
+    assert state(ours) == state(model)
+
+    spec = replace(SMALL, optimizer=Optimizer("SGD", has_loss_scale=True))
+    model, late, built = build(spec), build(spec), build(spec)
+    train(model, spec, range(4))
+    path = root(model).write(str(tmp_path / "s"))
+    for other in (late, built):
+        plan = plan_restore(path, root(other))
+        assert plan.notes[-1].startswith("a LossScaleOptimizer scales the first loss by its initial scale")
+        plan.apply()
+    built.optimizer.build(built.trainable_variables)
+    for each in (model, late, built):
+        train(each, spec, [4])
+    assert state(built) == state(model) != state(late)
+
+
+def test_trap_29_what_keras_does_not_save_the_keeper_does(tmp_path):
     """If Keras mends that, this fails, and `untracked` finds nothing any more."""
     spec = replace(SMALL, optimizer=Optimizer("Nadam", has_loss_scale=True))
     model = build(spec)

@@ -198,7 +198,7 @@ class Matching:
         target = self._targets[name]
         if not target.awaited_by:
             return Fate("restore", reason, stored, source)
-        role, problem, hint = self._roles[name], target.obstacle, "build the model first: call it once"
+        role, problem, hint = self._roles[name], target.obstacle, target.remedy
         action = None if role.of is None or role.of not in self._targets else self.fate(role.of).action
         if action in ("cast", "overlap"):
             problem = f"{role.of} is restored by {action}, which what is not made yet cannot follow"

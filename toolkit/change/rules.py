@@ -41,6 +41,7 @@ class Target(NamedTuple):
         key: Its key in the checkpoint, if TensorFlow alone can restore it.
         awaited_by: Which object will make it; empty if it exists.
         obstacle: Why it cannot be restored when it is made; empty if it can.
+        remedy: What to do about that.
     """
 
     dtype: DType
@@ -54,6 +55,7 @@ class Target(NamedTuple):
     key: str | None = None
     awaited_by: str = ""
     obstacle: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

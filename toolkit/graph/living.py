@@ -115,7 +115,13 @@ def living(root: Any, checkpoint: Checkpoint) -> Living:
         {old: new for old, new in places.items() if new in variables},
         {old: new for old, new in called.items() if new in variables},
         0 if binding is None else binding.start,
-        state._replace(notes=(*state.notes, *_unkept(objects, names, variables, targets))),
+        state._replace(
+            notes=(
+                *state.notes,
+                *_unkept(objects, names, variables, targets),
+                *_first_scale(objects, targets),
+            )
+        ),
     )
 
 
@@ -134,6 +140,20 @@ def _unkept(
         f"does not continue: the random numbers of {whose} (of Dropout and the like): the checkpoint has no"
     )
     return [f"{note} state of them, and a training that goes on draws others"]
+
+
+def _first_scale(objects: Objects, targets: Mapping[str, Target]) -> list[str]:
+    """Return, in a sentence, that a loss is scaled otherwise than its gradients are, if that may happen.
+
+    Source: keras/src/optimizers/loss_scale_optimizer.py, scale_loss: by the initial scale until it is built.
+    """
+    scaling = [each for each in objects.every if isinstance(each, tf.keras.optimizers.LossScaleOptimizer)]
+    if all(each.built for each in scaling) or not any(target.awaited_by for target in targets.values()):
+        return []
+    note = (
+        "a LossScaleOptimizer scales the first loss by its initial scale, its gradients by the restored one"
+    )
+    return [f"{note}: build it before the first step: optimizer.build(model.trainable_variables)"]
 
 
 def _own(root: Any, objects: Objects, optimizer: Any) -> tuple[dict[str, Any], dict[str, Target]]:
@@ -240,6 +260,7 @@ def _add_others(
             key=key,
             awaited_by=maker.name,
             obstacle=maker.obstacle,
+            remedy=maker.remedy,
         )
 
 

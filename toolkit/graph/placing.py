@@ -25,10 +25,12 @@ class Maker(NamedTuple):
     Attributes:
         name: What a person calls it; empty if the object exists.
         obstacle: Why it cannot be restored when it is made; empty if it can.
+        remedy: What to do about that.
     """
 
     name: str = ""
     obstacle: str = ""
+    remedy: str = ""
 
 
 def binding_of(
@@ -165,25 +167,31 @@ def _maker(each: Awaited, objects: Objects) -> Maker | None:
         makes = isinstance(owner, tf.Module) or keeps_slots(owner)
     if not makes:
         return None
-    obstacle = ""
+    obstacle = _obstacle(objects.every[0])
     while number:
         obstacle = _obstacle(objects.every[number]) or obstacle
         number = objects.owners[number]
-    return Maker(_called(owner), _obstacle(objects.every[0]) or obstacle)
+    return Maker(_called(owner), *obstacle)
 
 
-def _obstacle(owner: Any) -> str:
-    """Return why nothing can be restored while an object is built; empty if it can.
+def _obstacle(owner: Any) -> tuple[str, ...]:
+    """Return why nothing can be restored while an object is built, and what to do; empty if it can.
 
     A layer without a `build` of its own Keras builds by calling it in a scope without values. TensorFlow's
     restoring fails there, Keras takes that for its own failure and builds again: with two sets of variables.
+    ScheduleFreeAdamW gives its momentum the weights' values after TensorFlow has restored it.
 
-    Source: keras/src/layers/layer.py, _maybe_build; backend/tensorflow/core.py, compute_output_spec.
+    Source: keras/src/layers/layer.py, _maybe_build; backend/tensorflow/core.py, compute_output_spec;
+    optimizers/schedule_free_adamw.py, build.
     """
     is_layer = isinstance(owner, tf.keras.layers.Layer)
     if is_layer and not owner.built and getattr(owner.build, "_is_default", False):
-        return f"Keras builds {_called(owner)} by tracing it, where TensorFlow cannot restore"
-    return ""
+        problem = f"Keras builds {_called(owner)} by tracing it, where TensorFlow cannot restore"
+        return problem, "build the model first: call it once"
+    if isinstance(owner, tf.keras.optimizers.ScheduleFreeAdamW) and not owner.built:
+        problem = f"{_called(owner)} overwrites it when it is built"
+        return problem, "build the optimizer first: optimizer.build(model.trainable_variables)"
+    return ()
 
 
 def _called(owner: Any) -> str:
