@@ -125,3 +125,38 @@ def test_trap_29_what_keras_does_not_save_the_keeper_does(tmp_path):
     model.save_weights(tmp_path / "x.weights.h5")
     plan = plan_restore(tmp_path / "x.weights.h5", build(spec))
     assert any("which Keras does not save within LossScaleOptimizer" in note for note in plan.notes)
+
+
+def test_trap_30_a_layer_that_is_frozen_by_now_changes_no_others(tmp_path):
+    def root(model):
+        return tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+    spec = Spec(
+        1, "functional", None, (3,), (Layer("dense", None, 3), Layer("dense", None, 3)),
+        Layer("dense", None, 3), Optimizer("RMSprop", {"momentum": 0.9, "centered": True}),
+    )  # fmt: skip
+    frozen = replace(spec, parts=(replace(spec.parts[0], trainable=False), spec.parts[1]))
+    model = build(spec)
+    train(model, spec, range(3))
+    path = root(model).write(str(tmp_path / "m"))
+    theirs = build(frozen)
+    theirs.optimizer.build(theirs.trainable_variables)
+    root(theirs).read(path).expect_partial()
+    assert bits(theirs.weights) != bits(model.weights)  # the second layer has the values of the first
+    kept = [
+        name
+        for name in ("_velocities", "_momentums", "_average_gradients")
+        if hasattr(theirs.optimizer, name)
+    ]
+    assert len(kept) == 3
+    for wrap, is_built in ((root, True), (lambda each: each, True), (lambda each: each, False)):
+        ours = build(frozen)
+        if is_built:
+            ours.optimizer.build(ours.trainable_variables)
+        plan_restore(path, wrap(ours)).apply(verify=True)
+        assert bits(ours.weights) == bits(model.weights)
+        for name in kept:
+            assert bits(getattr(ours.optimizer, name)) == bits(getattr(model.optimizer, name)[2:])
+    with pytest.raises(PlanError, match="trained other variables than its model does now") as raised:
+        plan_restore(path, root(build(frozen))).apply()
+    assert raised.value.hint == "build the optimizer first: optimizer.build(model.trainable_variables)"

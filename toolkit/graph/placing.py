@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from toolkit.change.rules import Target
 from toolkit.checkpoint import Checkpoint, Variable
-from toolkit.formats.bundle.object_binding import Awaited, Binding, below, follow, starts
+from toolkit.formats.bundle.object_binding import Awaited, Binding, below, follow, starts, trained_nodes
 from toolkit.formats.bundle.object_graph import ObjectGraph
+from toolkit.graph.optimizers import optimizer_of
 from toolkit.graph.trackables import Objects, keeps_slots
 
+_BUILD = "build the optimizer first: optimizer.build(model.trainable_variables)"
 _saveables = tf.__internal__.tracking.saveable_objects_from_trackable
 _VALUE = "VARIABLE_VALUE"
 _COUNTER = "save_counter"
@@ -145,6 +147,10 @@ def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str
     if len(binding.met) == 1 and not isinstance(objects.every[0], tf.train.Checkpoint):
         return {}
     makers = {each: _maker(each, objects) for each in binding.awaited}
+    for each, maker in makers.items():
+        if maker is not None and _trains_others(_owner(each, objects), binding, objects, stored):
+            problem = f"{maker.name} trained other variables than its model does now"
+            makers[each] = maker._replace(obstacle=problem, remedy=_BUILD)
     coming = {each: maker for each, maker in makers.items() if maker is not None}
     return {
         value.checkpoint_key: coming[each]
@@ -155,9 +161,7 @@ def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str
 
 def _maker(each: Awaited, objects: Objects) -> Maker | None:
     """Return what will make an object that is awaited; `None` if nothing will."""
-    number = each.owner
-    while number and isinstance(objects.every[number], tf.__internal__.tracking.TrackableDataStructure):
-        number = objects.owners[number]
+    number = _owner(each, objects)
     owner = objects.every[number]
     if isinstance(owner, tf.keras.optimizers.Optimizer | tf.keras.layers.Layer):
         makes = not owner.built
@@ -172,6 +176,35 @@ def _maker(each: Awaited, objects: Objects) -> Maker | None:
         obstacle = _obstacle(objects.every[number]) or obstacle
         number = objects.owners[number]
     return Maker(_called(owner), *obstacle)
+
+
+def _owner(each: Awaited, objects: Objects) -> int:
+    """Return the number of what has an object that is awaited: no list or dict, but what that is in."""
+    number = each.owner
+    while number and isinstance(objects.every[number], tf.__internal__.tracking.TrackableDataStructure):
+        number = objects.owners[number]
+    return number
+
+
+def _trains_others(number: int, binding: Binding, objects: Objects, stored: ObjectGraph) -> bool:
+    """Return whether an optimizer's model trains other variables than the optimizer in the checkpoint did.
+
+    What it kept for them is numbered by them.
+    """
+    optimizer = objects.every[number]
+    models = (each for each in objects.every if isinstance(each, tf.keras.Model))
+    model = next((m for m in models if optimizer in _optimizers(optimizer_of(m))), None)
+    if model is None or number not in binding.nodes:
+        return False
+    trained = trained_nodes(stored, binding.nodes[number])
+    numbers = {id(each): number for number, each in enumerate(objects.every)}
+    training = [numbers.get(id(variable)) for variable in model.trainable_variables]
+    return bool(trained) and trained != [binding.nodes.get(-1 if n is None else n) for n in training]
+
+
+def _optimizers(optimizer: Any) -> list[Any]:
+    """Return an optimizer and the one that is in it and trains the same."""
+    return [each for each in (optimizer, getattr(optimizer, "inner_optimizer", None)) if each is not None]
 
 
 def _obstacle(owner: Any) -> tuple[str, ...]:
@@ -190,7 +223,7 @@ def _obstacle(owner: Any) -> tuple[str, ...]:
         return problem, "build the model first: call it once"
     if isinstance(owner, tf.keras.optimizers.ScheduleFreeAdamW) and not owner.built:
         problem = f"{_called(owner)} overwrites it when it is built"
-        return problem, "build the optimizer first: optimizer.build(model.trainable_variables)"
+        return problem, _BUILD
     return ()
 
 

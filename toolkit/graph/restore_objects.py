@@ -80,7 +80,7 @@ def _slots_left(
     left = [n for n in unused if roles[n].kind == "slot"]
     if not takes or not left or not found.placed:
         return []
-    return [f"the checkpoint's optimizer keeps {len(left)} slots that the model's does not: it was another"]
+    return [f"the checkpoint's optimizer keeps {len(left)} slots that the model's does not"]
 
 
 def _otherwise_by_name(found: Living, fates: Mapping[str, Fate], checkpoint: Checkpoint) -> list[str]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from toolkit.formats.bundle.object_graph import ObjectGraph
 
+_TRAINED, _MADE = "_trainable_variables", "_variables"
+"""The lists of a Keras 3 optimizer that are no slots: what it trains, and all that it made."""
 _MAX_STARTS = 50
 """How many objects of a checkpoint are tried as the model's root."""
 
@@ -54,6 +56,10 @@ def follow(
 ) -> Binding:
     """Bind the objects of a model to those of a checkpoint.
 
+    Optimizers come last. TensorFlow meets the weights first in the list of what an optimizer trains, where
+    they have other numbers as soon as a layer is frozen: weights and slots then get the values of others.
+    Here the weights are bound already, and tell which slots are whose.
+
     Args:
         live: The model's objects.
         stored: The checkpoint's.
@@ -61,47 +67,110 @@ def follow(
         attached: Names at the root that are followed after all others, as TensorFlow does with
             `Checkpoint(root, name=…)`.
     """
-    children = [{child.local_name: child.node_id for child in node.children} for node in live.nodes]
-    later = {name: children[0].pop(name) for name in attached if name in children[0]}
-    named = {child.local_name: child.node_id for child in stored.nodes[start].children}
-    bound, nodes, awaited = {start: 0}, {0: start}, []
-    waiting = deque([(start, 0)])
+    walk = _Walk(live, stored, start)
+    walk.go(attached)
+    for number, mine in list(walk.bound.items()):
+        walk.bind_listed_slots(number, mine)
+    awaited = [each for each in walk.awaited if each.node not in walk.bound]
+    return Binding(start, walk.nodes, frozenset(walk.bound), tuple(awaited))
 
-    def bind(node: int, mine: int) -> None:
-        bound[node] = mine
-        nodes.setdefault(mine, node)
-        waiting.append((node, mine))
 
-    while waiting:
-        node, mine = waiting.popleft()
-        for child in stored.nodes[node].children:
-            if child.node_id in bound:
-                continue
-            if (found := children[mine].get(child.local_name)) is not None:
-                bind(child.node_id, found)
-            elif not (mine == 0 and child.local_name in later):
-                awaited.append(Awaited(mine, child.local_name, child.node_id))
-        while later and not waiting:
-            name = next(iter(later))
-            found = later.pop(name)
-            if (theirs := named.get(name)) is not None and theirs not in bound:
-                bind(theirs, found)
-    slots = {
-        (number, slot.original_variable_node_id, slot.slot_name): slot.slot_variable_node_id
-        for number, node in enumerate(live.nodes)
-        for slot in node.slot_variables
-    }
-    for number, mine in list(bound.items()):
-        for slot in stored.nodes[number].slot_variables:
-            original = bound.get(slot.original_variable_node_id)
-            if original is None or slot.slot_variable_node_id in bound:
-                continue
-            if (found := slots.get((mine, original, slot.slot_name))) is not None:
-                bind(slot.slot_variable_node_id, found)
+class _Walk:
+    """A walk through the objects of a model and of a checkpoint at once."""
+
+    def __init__(self, live: ObjectGraph, stored: ObjectGraph, start: int) -> None:
+        self._stored = stored
+        self._start = start
+        self._children = [_by_name(node) for node in live.nodes]
+        self._slots = {
+            (number, slot.original_variable_node_id, slot.slot_name): slot.slot_variable_node_id
+            for number, node in enumerate(live.nodes)
+            for slot in node.slot_variables
+        }
+        self._waiting = deque([(start, 0)])
+        self._held: deque[tuple[int, int]] = deque()
+        self.bound = {start: 0}
+        self.nodes = {0: start}
+        self.awaited: list[Awaited] = []
+
+    def go(self, attached: Collection[str]) -> None:
+        """Follow all edges: first those of no optimizer."""
+        root = self._children[0]
+        later = {name: root.pop(name) for name in attached if name in root}
+        named = _by_name(self._stored.nodes[self._start])
+        while self._waiting or later or self._held:
+            if self._waiting:
+                node, mine = self._waiting.popleft()
+                if node in self._stored.optimizers and node != self._start:
+                    self._held.append((node, mine))
+                else:
+                    self._follow(node, mine, awaiting=set(later) if mine == 0 else ())
+            elif later:
+                name = next(iter(later))
+                self._bind(named.get(name), later.pop(name))
             else:
-                awaited.append(Awaited(mine, slot.slot_name, slot.slot_variable_node_id))
-    awaited = [each for each in awaited if each.node not in bound]
-    return Binding(start, nodes, frozenset(bound), tuple(awaited))
+                self._follow_optimizer(*self._held.popleft())
+
+    def bind_listed_slots(self, number: int, mine: int) -> None:
+        """Bind the slots that an optimizer lists: those of `tf.train`, and of Keras up to 2.10."""
+        for slot in self._stored.nodes[number].slot_variables:
+            original = self.bound.get(slot.original_variable_node_id)
+            if original is None or slot.slot_variable_node_id in self.bound:
+                continue
+            if (found := self._slots.get((mine, original, slot.slot_name))) is not None:
+                self._bind(slot.slot_variable_node_id, found)
+            else:
+                self.awaited.append(Awaited(mine, slot.slot_name, slot.slot_variable_node_id))
+
+    def _follow(
+        self, node: int, mine: int, *, but: Collection[str] = (), awaiting: Collection[str] = ()
+    ) -> None:
+        for child in self._stored.nodes[node].children:
+            if child.local_name in but:
+                continue
+            found = self._children[mine].get(child.local_name)
+            if found is not None:
+                self._bind(child.node_id, found)
+            elif child.local_name not in awaiting and child.node_id not in self.bound:
+                self.awaited.append(Awaited(mine, child.local_name, child.node_id))
+
+    def _follow_optimizer(self, node: int, mine: int) -> None:
+        """Follow the edges of an optimizer; where it trains others than in the model, slots go by these."""
+        theirs, ours = _by_name(self._stored.nodes[node]), self._children[mine]
+        trained = self._members(theirs.get(_TRAINED))
+        training = {} if _TRAINED not in ours else self._children[ours[_TRAINED]]
+        bound = [self.bound.get(each) for each in trained.values()]
+        if not training or not trained or bound == list(training.values()):
+            self._follow(node, mine)
+            return
+        lists = {name for name, each in theirs.items() if self._is_of_values(each)}
+        places = {number: name for name, number in training.items()}
+        for name in lists - {_TRAINED, _MADE}:
+            slots = self._children[ours[name]] if name in ours else {}
+            for place, slot in self._members(theirs[name]).items():
+                owner = places.get(self.bound.get(trained.get(place, -1), -1))
+                self._bind(slot, slots.get(owner) if owner is not None else None)
+        self._follow(node, mine, but=lists)
+
+    def _bind(self, node: int | None, mine: int | None) -> None:
+        if node is not None and mine is not None and node not in self.bound:
+            self.bound[node] = mine
+            self.nodes.setdefault(mine, node)
+            self._waiting.append((node, mine))
+
+    def _members(self, node: int | None) -> dict[str, int]:
+        return {} if node is None else _by_name(self._stored.nodes[node])
+
+    def _is_of_values(self, node: int) -> bool:
+        """Return whether an object is a list of variables."""
+        members = self._members(node)
+        return bool(members) and all(
+            name.isdecimal() and self._stored.nodes[each].attributes for name, each in members.items()
+        )
+
+
+def _by_name(node: Any) -> dict[str, int]:
+    return {child.local_name: child.node_id for child in node.children}
 
 
 def starts(live: ObjectGraph, stored: ObjectGraph) -> list[int]:
@@ -137,3 +206,9 @@ def below(stored: ObjectGraph, awaited: Iterable[Awaited], bound: Collection[int
         waiting += [(each, child.node_id) for child in stored.nodes[node].children]
         waiting += [(each, slot.slot_variable_node_id) for slot in stored.nodes[node].slot_variables]
     return found
+
+
+def trained_nodes(stored: ObjectGraph, optimizer: int) -> list[int]:
+    """Return the numbers of the variables that a Keras 3 optimizer trained, in order, if it tells."""
+    trained = _by_name(stored.nodes[optimizer]).get(_TRAINED)
+    return [] if trained is None else list(_by_name(stored.nodes[trained]).values())
