@@ -331,3 +331,14 @@ def test_an_optimizer_that_cannot_be_copied_is_to_be_built_first(tmp_path):
     other.optimizer.build(other.trainable_variables)
     plan_restore(path, other).apply(verify=True)
     assert state(other) == state(model)
+
+
+def test_weights_in_several_files_have_the_optimizers_state_too(tmp_path):
+    model = build(SMALL)
+    train(model, SMALL, range(2))
+    path = tmp_path / "x.weights.json"
+    model.save_weights(path, max_shard_size=4e-7)  # of gigabytes
+    assert len(list(tmp_path.glob("*.weights.h5"))) > 1
+    other = build(SMALL)
+    plan_restore(path, other).apply(verify=True)
+    assert state(other) == state(model)
