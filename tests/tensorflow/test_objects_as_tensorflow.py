@@ -98,7 +98,7 @@ class TestASecondBuild:
         other = network()
         assert not {w.path for w in other.weights} & {w.path for w in model.weights}
         plan = plan_restore(path, with_optimizer(other))
-        assert plan.summary() == "6 restore, 8 defer, 1 unused in the checkpoint"
+        assert plan.summary() == "6 restore, 8 defer"
         plan.apply(verify=True)
         assert other.optimizer.iterations.numpy() == 3
         other.optimizer.build(other.trainable_variables)
@@ -174,7 +174,7 @@ class TestPlacesAndNames:
         with pytest.raises(ValueError, match="shape"):
             tf.train.Checkpoint(self.build("sab", [3, 4, 2])).read(path)
         plan = plan_restore(path, other, on_missing="init")
-        assert plan.summary() == "2 keep, 4 restore, 1 unused in the checkpoint"
+        assert plan.summary() == "2 keep, 4 restore"
         plan.apply()
         assert bits(other.weights[2:]) == bits(model.weights)
 
