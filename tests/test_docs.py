@@ -78,7 +78,10 @@ def test_links_within_the_documentation_lead_somewhere():
 
 
 def test_traps_with_a_test_are_documented():
-    tests = (ROOT / "tests/tensorflow/test_traps.py").read_text("utf-8")
-    numbers = re.findall(r"def test_trap_(\d+)_", tests)
+    folder = ROOT / "tests/tensorflow"
+    tests = "".join(
+        (folder / f"{name}.py").read_text("utf-8") for name in ("test_traps", "test_object_traps")
+    )
+    numbers = sorted(re.findall(r"def test_trap_(\d+)_", tests), key=int)
     page = (ROOT / "docs/traps.md").read_text("utf-8")
     assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == numbers

@@ -27,7 +27,9 @@ _MAX_HINTS = 3
 _WORDS = re.compile(r"[^\s;,:()]+")
 """The words of a reason, names among them."""
 
-Action = Literal["restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop"]
+Action = Literal[
+    "restore", "initialize", "copy", "overlap", "keep", "cast", "constant", "mean", "drop", "defer"
+]
 
 
 class Bytes(NamedTuple):
@@ -84,7 +86,8 @@ class Verdict:
     Attributes:
         name: The variable, as it will be called.
         action: What happens: `restore` its value from a checkpoint, `initialize` it, `copy` another's
-            value, restore the `overlap` of two shapes, `keep` it, `cast` it and so on.
+            value, restore the `overlap` of two shapes, `keep` it, `cast` it, `defer` restoring it to the
+            time when it is made, and so on.
         source: Where the value comes from: a variable's name, `PATH::NAME`, or `None`.
         reason: Why, in a few words.
         dtype: TensorFlow's name of its dtype.

@@ -6,11 +6,12 @@
     state(model)                            # the bits of all that training changes
 
 Two builds of one spec differ in their initial values, and in nothing else: what is trained from equal states
-with equal steps is equal, bit for bit. `renamed`, `wrapped` and `with_head` give the spec of a changed model.
+with equal steps is equal, bit for bit. `renamed`, `wrapped` and `with_head` give the spec of a changed model. `seeds` says for how many a test runs.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -140,6 +141,11 @@ _FRONTS: dict[tuple[int, ...], tuple[tuple[str, ...], ...]] = {
 }
 """What turns an input of each shape into features; that of `(5,)` are words."""
 _NAMES = ("enc", "body", "trunk", "mid", "proj", "mix", "stem", "out", "fc", "unit", "node", "part")
+
+
+def seeds(count: int) -> range:
+    """Return the seeds of a test: the first `count`, or as many as `RANDOM_SEEDS=500 pytest …` says."""
+    return range(int(os.environ.get("RANDOM_SEEDS", count)))
 
 
 def random_spec(seed: int, *, optimizer: Optimizer | None = None, has_names: bool = True) -> Spec:

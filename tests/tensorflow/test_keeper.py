@@ -350,7 +350,7 @@ class TestDirectories:
         keeper.save(tf.train.Checkpoint(model=first, optimizer=first.optimizer, table=filled), 1)
         second, empty, optimizer = model(), table(), tf.keras.optimizers.Adam()
         restored = keeper.restore(tf.train.Checkpoint(model=second, optimizer=optimizer, table=empty))
-        assert "optimizer.build" in restored.plan.notes[0]
+        assert {v.action for v in restored.plan} == {"restore", "defer"}
         assert empty.lookup(tf.constant(["a"])).numpy().tolist() == [5]
         optimizer.build(second.trainable_variables)
         assert [v.numpy().tobytes() for v in optimizer.variables] == [

@@ -140,15 +140,22 @@ class TestKeras:
         assert bits(other.weights) == bits(model.weights)
         assert bits(other.optimizer.variables) == bits(model.optimizer.variables)
 
-    def test_what_is_missing_is_said_with_what_to_type(self, saved):
-        _, path = saved
+    def test_what_is_missing_is_said_with_what_to_type(self, tmp_path):
+        model = network()
+        path = str(tmp_path / "x.npz")
+        np.savez(path, **{weight.path: weight.numpy() for weight in model.weights})
         plan = plan_restore(path, network("student"))
         assert not plan.ok
         assert plan["student/dense/kernel"].hint.startswith("--rename net=student finds it")
-        model = network("student")
         with pytest.raises(PlanError):
             plan.apply()
-        plan_restore(path, model, rename={"net": "student"}).apply(verify=True)
+        plan_restore(path, network("student"), rename={"net": "student"}).apply(verify=True)
+
+    def test_a_model_of_another_name_is_the_same_objects(self, saved):
+        model, path = saved
+        other = network("student")
+        plan_restore(path, other).apply(verify=True)
+        assert bits(other.weights) == bits(model.weights)
 
     def test_a_model_that_is_not_built_is_refused(self, saved):
         with pytest.raises(ModelError, match="has no variables"):
@@ -203,6 +210,33 @@ class TestNothingElseChanges:
         assert plan.notes == ()  # the slots that nothing takes are those of what was left out
         plan.apply()
         assert bits(of_head) == before
+
+
+def test_reinit_lets_slots_start_as_their_weights_where_the_optimizer_does(tmp_path):
+    """ScheduleFreeAdamW's momentum is where the weight is going: it starts where the weight starts."""
+
+    def build():
+        model = network()
+        model.compile(tf.keras.optimizers.ScheduleFreeAdamW(0.1), "mse", run_eagerly=True)
+        return model
+
+    model = build()
+    for _ in range(3):
+        model.train_on_batch(np.ones((8, 4)), np.ones((8, 2)))
+    path = str(tmp_path / "m.weights.h5")
+    model.save_weights(path)
+    for wrap in (lambda each: each, lambda each: tf.train.Checkpoint(model=each, optimizer=each.optimizer)):
+        source = path
+        if wrap(model) is not model:
+            source = wrap(model).write(str(tmp_path / "m"))
+        other = build()
+        other.optimizer.build(other.trainable_variables)
+        plan_restore(source, wrap(other), reinit=["net/head"], seed=1).apply()
+        for weight, slot in zip(other.trainable_variables, other.optimizer._momentums, strict=True):
+            if "head" in weight.path:
+                assert slot.numpy().tobytes() == weight.numpy().tobytes()
+            else:
+                assert slot.numpy().tobytes() != weight.numpy().tobytes()
 
 
 @pytest.mark.parametrize("optimizer", ["Adagrad", "Ftrl", "Adam", "RMSprop"])

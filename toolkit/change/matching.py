@@ -28,6 +28,7 @@ class Matching:
         targets: The model's variables, by name.
         rules: What was asked for.
         called: For some of the checkpoint's variables, the model's names that they are meant for.
+        placed: The same, for those that stand where the model's stand among the objects.
         fresh: What it is called when a variable is not restored: `initialize`, or `keep` where it has
             its initial value already.
         where: What the checkpoint is called in messages, and the model is `the model`.
@@ -45,6 +46,7 @@ class Matching:
         rules: Rules,
         *,
         called: Mapping[str, str] | None = None,
+        placed: Mapping[str, str] | None = None,
         fresh: Literal["initialize", "keep"] = "initialize",
         where: str = "the checkpoint",
     ) -> None:
@@ -59,7 +61,13 @@ class Matching:
         self._selected = set(selected)
         self._renewed = matching(self._roles, rules.reinit, where="the model")
         self._offered = Offered(
-            checkpoint, targets, self._roles, rename=rules.rename, called=called, any_dtype=rules.cast
+            checkpoint,
+            targets,
+            self._roles,
+            rename=rules.rename,
+            called=called,
+            placed=placed,
+            any_dtype=rules.cast,
         )
         self._fates: dict[str, Fate] = {}
         self._check_copies()
@@ -114,6 +122,8 @@ class Matching:
         if found is None and role.of is not None and role.of in self._targets:
             owner = self.fate(role.of)
             found = None if owner.stored is None else self._offered.slot_for(name, owner.stored)
+        if found is not None and self._targets[name].key is not None:
+            return self._left_to_tensorflow(name, *found)
         if found is None and self._targets[name].is_local:
             return self._fresh(name, "local: no checkpoint has it")
         if found is None:
@@ -129,6 +139,11 @@ class Matching:
             again: Whether its value, if it has one, will not do.
         """
         role = self._roles[name]
+        if self._targets[name].key is not None:
+            if self._targets[name].awaited_by or not again:
+                return Fate("keep", f"{reason}; has the value that it is made with")
+            problem = "TensorFlow alone can fill it"
+            return Fate("initialize", problem, problem=problem, hint="make a new one, and exclude it")
         if role.kind == "moving_average" and role.of in self._targets:
             return Fate("copy", f"{reason}; starts as its value", source=role.of)
         if again or self._fresh_action == "initialize":
@@ -176,6 +191,23 @@ class Matching:
         if self._rules.offers:
             hints.append("--on-missing init starts it afresh")
         return Fate("restore", problem, problem=problem, hint=", ".join(filter(None, hints)) or None)
+
+    def _left_to_tensorflow(self, name: str, stored: Variable, reason: str) -> Fate:
+        """Return the fate of what no value can be given to from here: it is not made yet, or a table."""
+        source = f"{self._path}::{stored.name}"
+        target = self._targets[name]
+        if not target.awaited_by:
+            return Fate("restore", reason, stored, source)
+        role, problem, hint = self._roles[name], target.obstacle, target.remedy
+        action = None if role.of is None or role.of not in self._targets else self.fate(role.of).action
+        if action in ("cast", "overlap"):
+            problem = f"{role.of} is restored by {action}, which what is not made yet cannot follow"
+            hint = "build the optimizer first: optimizer.build(model.trainable_variables)"
+        if not problem:
+            return Fate("defer", f"when {target.awaited_by} makes it", stored, source)
+        if self._rules.on_missing == "init":
+            return self._fresh(name, problem)
+        return Fate("defer", problem, stored, source, problem, hint)
 
     def _restored(self, name: str, stored: Variable, reason: str) -> Fate:
         target = self._targets[name]

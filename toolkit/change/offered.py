@@ -39,6 +39,8 @@ class Offered:
         rename: The checkpoint's names in the model's words.
         called: For some of the checkpoint's variables, the model's names that they are meant for. They
             come before what the checkpoint calls them.
+        placed: The same, for those that stand where the model's stand among the objects. They go by no
+            other name, unless they are renamed.
         any_dtype: Whether a variable of another dtype will do.
 
     Raises:
@@ -54,6 +56,7 @@ class Offered:
         *,
         rename: Renames = (),
         called: Mapping[str, str] | None = None,
+        placed: Mapping[str, str] | None = None,
         any_dtype: bool = False,
     ) -> None:
         self.roles = dict(checkpoint.roles())
@@ -69,6 +72,7 @@ class Offered:
         self._targets = targets
         self._target_roles = target_roles
         self._called = called or {}
+        self._placed = placed or {}
         self._any_dtype = any_dtype
         self._rules = renaming.read_rules(rename)
         self._found = self._by_all_names(self._renamed())
@@ -137,6 +141,8 @@ class Offered:
         return next(iter(self._targets[name].aliases), name) if name.endswith(ATTRIBUTE) else name
 
     def _for_target(self, name: str, found_by_name: Mapping[str, Found]) -> Found | None:
+        if (key := self._targets[name].key) is not None:
+            return Found(self._variables[key], "by TensorFlow itself")
         for each in (name, *self._targets[name].aliases):
             if found := found_by_name.get(each):
                 is_alias = each != name and found.reason == _SAME
@@ -189,6 +195,11 @@ class Offered:
         for name in kept:
             if name in called:
                 found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
+            if name in self._placed:
+                new = self._placed[name]
+                reason = _SAME if new in (name, paths.get(name)) else "same object"
+                found.setdefault(new, Found(variables[name], reason))
+        kept = [name for name in kept if name not in self._placed]
         for name in kept:
             found.setdefault(name, Found(variables[name], _SAME))
         for name in kept:

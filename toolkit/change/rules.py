@@ -38,6 +38,10 @@ class Target(NamedTuple):
         parts: The shapes of the parts of a partitioned variable, in order; `()` for any other.
         role: What it is for, where that is known; by default its name tells.
         is_local: Whether it belongs to a process, and no checkpoint has it.
+        key: Its key in the checkpoint, if TensorFlow alone can restore it.
+        awaited_by: Which object will make it; empty if it exists.
+        obstacle: Why it cannot be restored when it is made; empty if it can.
+        remedy: What to do about that.
     """
 
     dtype: DType
@@ -48,6 +52,10 @@ class Target(NamedTuple):
     parts: tuple[tuple[int, ...], ...] = ()
     role: Role | None = None
     is_local: bool = False
+    key: str | None = None
+    awaited_by: str = ""
+    obstacle: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

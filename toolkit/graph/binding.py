@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from toolkit import initializers
@@ -9,12 +10,14 @@ from toolkit.change.unchanged import refuse_changed
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import MismatchError, UsageError
 from toolkit.formats.opening import open_checkpoint
+from toolkit.graph.living import is_alive, living
 from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.restore import graph_variables
-from toolkit.graph.restore_objects import is_alive, targets_of
 from toolkit.graph.variables import dtype_of, shape_of
 from toolkit.plan import Plan, Verdict
+
+_ACTIONS = ("restore", "cast", "overlap", "initialize", "copy", "keep")
 
 _Kind = tuple[str, tuple[int, ...] | None]
 """Dtype and shape; the latter `None` where a graph leaves it open."""
@@ -34,36 +37,43 @@ def bind(plan: Plan, target: Any = None) -> GraphPlan | ObjectPlan:
         ModelError: The target has no variables, or two of one name.
     """
     refuse_changed(plan.files)
-    found: dict[str, _Kind]
     if is_alive(target):
-        variables, targets = targets_of(target)
-        found = {name: (each.dtype.name, each.shape) for name, each in targets.items()}
-    else:
-        variables = graph_variables(target)
-        found = {name: (dtype_of(v).name, shape_of(v)) for name, v in variables.items()}
+        return _bind_objects(plan, target)
+    variables = graph_variables(target)
+    found: dict[str, _Kind] = {name: (dtype_of(v).name, shape_of(v)) for name, v in variables.items()}
     _refuse_other_model({v.name: (v.dtype, v.shape) for v in plan.verdicts}, found)
     _check(plan, found)
     if plan.origin is None:
-        if is_alive(target):
-            raise UsageError("the plan is of no checkpoint", hint="give one that plan_restore made")
         return GraphPlan(plan.verdicts, variables, together=plan.together, seed=plan.seed)
     checkpoint = open_checkpoint(plan.origin)
-    stored = _stored(plan, checkpoint)
-    if is_alive(target):
-        return ObjectPlan(
-            plan.verdicts,
-            variables,
-            checkpoint=checkpoint,
-            stored=stored,
-            unused=plan.unused,
-            seed=plan.seed,
-        )
     return GraphPlan(
         plan.verdicts,
         variables,
         checkpoint=checkpoint,
-        stored=stored,
+        stored=_stored(plan, checkpoint),
         together=plan.together,
+        unused=plan.unused,
+        seed=plan.seed,
+        notes=plan.notes,
+    )
+
+
+def _bind_objects(plan: Plan, root: Any) -> ObjectPlan:
+    """Return a plan that was written down, as one over what lives."""
+    if plan.origin is None:
+        raise UsageError("the plan is of no checkpoint", hint="give one that plan_restore made")
+    checkpoint = open_checkpoint(plan.origin)
+    lives = living(root, checkpoint)
+    found: dict[str, _Kind] = {name: (each.dtype.name, each.shape) for name, each in lives.targets.items()}
+    _refuse_other_model({v.name: (v.dtype, v.shape) for v in plan.verdicts}, found)
+    awaited = {name for name, target in lives.targets.items() if target.awaited_by}
+    _check(plan, found, awaited)
+    return ObjectPlan(
+        plan.verdicts,
+        root,
+        lives,
+        checkpoint=checkpoint,
+        stored=_stored(plan, checkpoint),
         unused=plan.unused,
         seed=plan.seed,
         notes=plan.notes,
@@ -74,7 +84,7 @@ def _stored(plan: Plan, checkpoint: Checkpoint) -> dict[str, Variable]:
     """Return the checkpoint's variables that a plan restores from, by the model's names."""
     stored = {}
     for verdict in plan.verdicts:
-        if verdict.action in ("restore", "cast", "overlap") and verdict.problem is None:
+        if verdict.action in ("restore", "cast", "overlap", "defer") and verdict.problem is None:
             variable = checkpoint.find(str(verdict.source).removeprefix(f"{plan.origin}::"))
             if variable is None:
                 raise _unfit(verdict, f"{verdict.source} is no variable of the checkpoint")
@@ -87,14 +97,20 @@ def _stored(plan: Plan, checkpoint: Checkpoint) -> dict[str, Variable]:
     return stored
 
 
-def _check(plan: Plan, found: dict[str, _Kind]) -> None:
+def _check(plan: Plan, found: dict[str, _Kind], awaited: Collection[str] = ()) -> None:
     """Refuse a plan over a model that no `plan_restore` made: written by hand, or over files.
+
+    Args:
+        plan: The plan.
+        found: What the model has.
+        awaited: Which of that is not made yet.
 
     Raises:
         UsageError: It is one.
     """
     for verdict in plan.verdicts:
-        if verdict.action not in ("restore", "cast", "overlap", "initialize", "copy", "keep"):
+        known = ("defer", "keep") if verdict.name in awaited else _ACTIONS
+        if verdict.action not in known:
             raise _unfit(verdict, f"no model can {verdict.action} it")
         if verdict.action == "copy" and (
             verdict.source not in found or not _agree(found[verdict.name], found[verdict.source])

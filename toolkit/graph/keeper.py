@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from toolkit import checksum
 from toolkit.change.kept import KeptDirectory
 from toolkit.change.records import WEIGHTS
 from toolkit.change.retention import Mode, Retention, Saved
@@ -19,6 +18,7 @@ from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import renumber
 from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.read_back import checksum_of
+from toolkit.graph.keeping_weights import save_weights
 from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.restore import plan_restore
@@ -26,7 +26,6 @@ from toolkit.graph.saving import save as save_session
 from toolkit.graph.saving import saver_of
 from toolkit.graph.trackables import variables_of
 from toolkit.graph.variables import by_name, dtype_of, shape_of
-from toolkit.publish import Publication
 from toolkit.urls import refuse_url_to_write
 
 _SPARE_BYTES = 1 << 20
@@ -122,7 +121,8 @@ class CheckpointKeeper:
 
         Args:
             target: A session (also a monitored one), whose global variables are saved through the Saver; a
-                `tf.train.Checkpoint`; or a Keras model, whose weights are.
+                `tf.train.Checkpoint`; or a Keras model, whose weights are, with what its optimizer keeps,
+                and the states of its seed generators (of Dropout and the like).
             step: Of the training: a whole number of any kind. This keeper's save of the step is replaced.
             metric: How good the model is: by this the best are kept.
 
@@ -148,7 +148,7 @@ class CheckpointKeeper:
         self._kept.begin(saved)
         try:
             if is_weights:
-                _save_weights(target, path, force=replaces, sync=self._sync)
+                save_weights(target, path, force=replaces, sync=self._sync)
             elif isinstance(target, tf.train.Checkpoint):
                 _save_objects(target, path, force=replaces, sync=self._sync)
             else:
@@ -163,15 +163,15 @@ class CheckpointKeeper:
         """Restore the newest save that is sound into `target`; `None` if there is none at all.
 
         Args:
-            target: As for `save`.
+            target: As for `save`. A Keras model gets its weights and the state of its optimizer, which is
+                built if it is not yet; of a `tf.train.Checkpoint` tables and iterators are restored, too, and
+                what is not made yet when it is made, from the save, which must be there then.
             options: Of `plan_restore`.
 
         Raises:
             FormatError: There are saves, and all are broken.
-            PlanError: The newest sound one does not fit `target`; nothing was done.
-
-        Of a `tf.train.Checkpoint`, without options, all else that TensorFlow keeps is restored too: tables,
-        iterators, and what an optimizer that is not built yet will ask for.
+            PlanError: The newest sound one does not fit `target`, or a Keras model is compiled otherwise
+                than it was; nothing was done.
         """
         target = _target(target)
         name, problems = self._kept.newest_sound(weights=isinstance(target, tf.keras.Model))
@@ -191,10 +191,6 @@ class CheckpointKeeper:
                 plan.apply(target)
             else:
                 plan.apply()
-        if isinstance(target, tf.train.Checkpoint) and not options:
-            # tables and the like, and what an optimizer that is not built yet will ask for; with options it
-            # would restore what the plan has left out or initialized
-            target.read(path).expect_partial()
         return Restored(path, step, plan, tuple(problems))
 
     def _refuse_without_room(self, target: Any, path: str) -> None:
@@ -289,28 +285,6 @@ def _save_objects(checkpoint: tf.train.Checkpoint, prefix: str, *, force: bool, 
                     )
 
     publish_bundle(prefix, write, check=check, force=force, sync=sync)
-
-
-def _save_weights(model: Any, path: str, *, force: bool, sync: bool) -> None:
-    """Let Keras save the weights of a model; they are read back before the file takes its name."""
-    with Publication(path, force=force, sync=sync) as publication:
-        staged = publication.staged(os.path.basename(path))
-        model.save_weights(staged)
-
-        def check() -> None:
-            with open_checkpoint(staged) as written:
-                found = {checksum_of(variable) for variable in written.variables().values()}
-            for weight in model.weights:
-                value = np.ascontiguousarray(weight.numpy())
-                if checksum.crc32c(value.reshape(-1).view(np.uint8)) not in found:
-                    raise MismatchError(
-                        f"{path}: {weight.path} was not written as it is",
-                        name=weight.path,
-                        expected="its values",
-                        found="others",
-                    )
-
-        publication.publish(check=check)
 
 
 def _refused(error: tf.errors.OpError, prefix: str) -> Exception:

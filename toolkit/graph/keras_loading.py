@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.hdf5.reader import Hdf5Checkpoint
+from toolkit.graph.optimizers import kept_by, optimizer_of
 
 _BASE = 99
 """Of the numbers. A digit is stored as one more, which all these dtypes have: 0 is what was not loaded."""
@@ -108,8 +109,7 @@ def _load(
 
 def all_variables(model: Any) -> list[Any]:
     """Return the variables of a model and of its optimizer, each once."""
-    optimizer = getattr(model, "optimizer", None)
-    return list({id(v): v for v in [*model.variables, *getattr(optimizer, "variables", [])]}.values())
+    return list({id(v): v for v in [*model.variables, *kept_by(optimizer_of(model))]}.values())
 
 
 def _by_path(model: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

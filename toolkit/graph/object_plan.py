@@ -16,6 +16,9 @@ from toolkit.change.unchanged import refuse_changed, states_of
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import as_dtype
 from toolkit.formats.read_back import check_value
+from toolkit.graph.deferred import restore_by_tensorflow
+from toolkit.graph.living import Living
+from toolkit.graph.optimizers import Unbuilt
 from toolkit.plan import Advice, Plan, Verdict
 
 _SEED_BITS = 31
@@ -26,7 +29,8 @@ class ObjectPlan(Plan):
 
     Args:
         verdicts: What to do with each. One that is to be initialized has its initializer.
-        variables: TensorFlow's or Keras's variables, by name.
+        root: Whose variables they are.
+        living: These variables.
         checkpoint: Where values are restored from.
         stored: The checkpoint's variable that each restored one comes from, by the model's name.
         unused: Names in the checkpoint that nothing takes.
@@ -40,7 +44,8 @@ class ObjectPlan(Plan):
     def __init__(
         self,
         verdicts: Iterable[Verdict],
-        variables: Mapping[str, Any],
+        root: Any,
+        living: Living,
         *,
         checkpoint: Checkpoint,
         stored: Mapping[str, Variable],
@@ -63,11 +68,16 @@ class ObjectPlan(Plan):
             advice=advice,
             checkpoint=checkpoint,
         )
-        self._variables = dict(variables)
+        self._root = root
+        self._start = living.start
+        self._variables = dict(living.variables)
+        self._keys = {name: target.key for name, target in living.targets.items() if target.key is not None}
         self._stored = dict(stored)
 
     def apply(self, *, verify: bool = False) -> None:
-        """Give every variable of the plan its value.
+        """Give every variable of the plan its value; what is deferred gets it when it is made.
+
+        An optimizer that is not built yet is, if it gets anything.
 
         Args:
             verify: Then read every restored variable back, and compare its CRC-32C with the checkpoint's.
@@ -77,25 +87,38 @@ class ObjectPlan(Plan):
             FormatError, ReadError: The checkpoint is damaged. What was restored before stays so.
             MismatchError: The checkpoint has changed since the plan was made, a value does not fit the dtype
                 that it is cast to, or a variable has another value than the checkpoint.
+            ModelError: TensorFlow does not restore what is left to it.
         """
         self.check()
         refuse_changed(self.files)
+        variables = {
+            verdict.name: _made(self._variables[verdict.name])
+            for verdict in self.verdicts
+            if verdict.action != "keep" and verdict.name not in self._keys
+        }
         copies = {}
         for verdict in self.verdicts:
             if verdict.action == "copy":
                 copies[verdict.name] = str(verdict.source)
-            elif verdict.action != "keep":
-                self._variables[verdict.name].assign(self._value(verdict))
+            elif verdict.name in variables:
+                variables[verdict.name].assign(self._value(verdict))
         for name, source in copies.items():
             origin = source
             for _ in copies:  # a chain is no longer than this
                 origin = copies.get(origin, origin)
-            self._variables[name].assign(self._variables[origin])
+            variables[name].assign(_made(self._variables[origin]))
+        left = {v.name: self._keys[v.name] for v in self.verdicts if v.name in self._keys}
+        left = {v.name: left[v.name] for v in self.verdicts if v.name in left and v.action != "keep"}
+        for name in left:  # which TensorFlow compares with their checksums only when it takes them
+            if self._stored[name].dtype.kind != "handle":  # whose values are read by TensorFlow alone
+                for _ in self._stored[name].chunks():
+                    pass
+        if left:
+            restore_by_tensorflow(self._root, str(self.origin), self._start, left.values())
         if verify:
             for verdict in self.verdicts:
-                if verdict.action == "restore":
-                    value = self._variables[verdict.name].numpy()
-                    check_value(verdict.name, value, self._stored[verdict.name])
+                if verdict.action == "restore" and verdict.name in variables:
+                    check_value(verdict.name, variables[verdict.name].numpy(), self._stored[verdict.name])
 
     def _value(self, verdict: Verdict) -> np.ndarray[Any, Any]:
         """Return what a variable is given."""
@@ -110,8 +133,13 @@ class ObjectPlan(Plan):
         if stored.dtype is not dtype:
             values = casting.cast(values, dtype, verdict.name)
         if verdict.action == "overlap":
-            whole = np.array(self._variables[verdict.name].numpy())
+            whole = np.array(_made(self._variables[verdict.name]).numpy())
             common = tuple(slice(min(sizes)) for sizes in zip(whole.shape, values.shape, strict=True))
             whole[common] = values[common]
             return whole
         return values
+
+
+def _made(variable: Any) -> Any:
+    """Return a variable, which is made now if its optimizer is not built yet."""
+    return variable.made() if isinstance(variable, Unbuilt) else variable

@@ -14,9 +14,10 @@ from toolkit.checkpoint import Checkpoint
 from toolkit.errors import ModelError, UsageError
 from toolkit.formats.opening import as_checkpoint
 from toolkit.graph.continuing import what_does_not_continue
+from toolkit.graph.living import is_alive
 from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
-from toolkit.graph.restore_objects import is_alive, plan_objects
+from toolkit.graph.restore_objects import plan_objects
 from toolkit.graph.variables import (
     Partitioned,
     all_variables,
@@ -49,11 +50,20 @@ def plan_restore(
 ) -> GraphPlan | ObjectPlan:
     """Plan which variables of a model are restored from `checkpoint`, and what becomes of the others.
 
+    The optimizer that a Keras model is compiled with belongs to it where the checkpoint has the state of one:
+    steps, learning rate and slots. It is built when the plan is carried out, if it is not yet, as Keras does
+    when it first trains. If the state is another optimizer's, that is a problem of the plan; `exclude` leaves
+    the optimizer as it is. Of a model that is not compiled the weights alone are restored, with a note.
+
+    What a `tf.train.Checkpoint` or a `tf.Module` has not made yet, such as the slots of an optimizer that is
+    not built, is restored when it is made (`defer`): until then the files must stay where they are.
+
     Args:
         checkpoint: Where values come from: open, or its path.
-        target: A graph, or variables of one; by default the default graph. Or what lives: a Keras model,
-            whose weights go by their `path`; a `tf.Module` or a `tf.train.Checkpoint`, whose variables go
-            by the names that they would have in a graph, or where they stand among the objects.
+        target: A graph, or variables of one; by default the default graph. Or what lives: a Keras model, a
+            `tf.Module` or a `tf.train.Checkpoint`, whose variables go by where they stand among the objects,
+            as TensorFlow has it, and then by the names that they would have in a graph; those of a Keras
+            model by their `path`, and in Keras's own files as Keras loads them.
         patterns: Which variables of the target to restore; by default all. The others are
             initialized; those of what lives keep the values that they have.
         exclude: Which of them not to restore.

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import tensorflow as tf
-
-from toolkit import dtypes, initializers
+from toolkit import initializers
 from toolkit.change.matching import Matching
-from toolkit.change.rules import Rules, Target, verdicts_of
+from toolkit.change.rules import Fate, Rules, Target, verdicts_of
 from toolkit.checkpoint import Checkpoint
-from toolkit.errors import ModelError, UsageError
-from toolkit.formats.bundle import object_roles
-from toolkit.graph.keras_loading import all_variables, ask_keras
+from toolkit.errors import UsageError
+from toolkit.graph.living import Living, living
 from toolkit.graph.object_plan import ObjectPlan
-from toolkit.graph.trackables import full_name, objects_of, place_of
+from toolkit.graph.optimizer_state import OptimizerState
 from toolkit.plan import Verdict
-from toolkit.roles import ATTRIBUTE, Role, initial_slot_value
-
-
-def is_alive(target: Any) -> bool:
-    """Return whether `target` is an object with variables that have values, not a graph or variables."""
-    return isinstance(target, tf.Module | tf.train.Checkpoint | tf.keras.Model | tf.keras.layers.Layer)
+from toolkit.roles import initial_slot_value
 
 
 def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | None) -> ObjectPlan:
@@ -37,103 +30,80 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
             "copy_value: the variables of this target have had their initial values",
             hint="copy their current ones: copy_value='current'",
         )
-    variables, targets = targets_of(root)
-    keys = {each for target in targets.values() for each in target.aliases if each.endswith(ATTRIBUTE)}
-    if place := place_of(keys, checkpoint):
-        for name, target in targets.items():
-            moved = tuple(place + key for key in target.aliases if key in keys)
-            targets[name] = target._replace(aliases=(*target.aliases, *moved))
-    called = {}
-    if isinstance(root, tf.keras.Model):
-        called = _asked(root, checkpoint)
-    matching = Matching(checkpoint, targets, rules, called=called, fresh="keep")
-    fates = matching.fates()
+    found = living(root, checkpoint)
+    targets = found.targets
+    matching = Matching(checkpoint, targets, rules, called=found.called, placed=found.placed, fresh="keep")
+    fates = _misfits(matching.fates(), found.optimizer)
     stored = {name: fate.stored for name, fate in fates.items() if fate.stored is not None}
     taken = {variable.name for variable in stored.values()}
+    unused = [n for n in checkpoint.variables() if n not in taken and n not in found.optimizer.twice]
     return ObjectPlan(
         [_with_initializer(verdict, targets[verdict.name]) for verdict in verdicts_of(fates, targets, {})],
-        variables,
+        root,
+        found,
         checkpoint=checkpoint,
         stored=stored,
-        unused=(unused := [name for name in checkpoint.variables() if name not in taken]),
+        unused=unused,
         seed=seed,
-        notes=[*matching.notes(), *_of_optimizers(root, targets, checkpoint, unused)],
+        notes=[
+            *matching.notes(),
+            *found.optimizer.notes,
+            *_slots_left(found, fates, checkpoint, unused),
+            *_otherwise_by_name(found, fates, checkpoint),
+        ],
         advice=matching.advice(),
     )
 
 
-def _of_optimizers(
-    root: Any, targets: Mapping[str, Target], checkpoint: Checkpoint, unused: Iterable[str]
+def _misfits(fates: dict[str, Fate], state: OptimizerState) -> dict[str, Fate]:
+    """Return the fates with the reason why an optimizer's variables are missing in the checkpoint."""
+    if state.misfit is None:
+        return fates
+    scopes = list(dict.fromkeys(name.partition("/")[0] for name in state.names))
+    excluded = ", ".join(f"'{scope}/**'" for scope in scopes)
+    hint = (
+        f"compile the model as it was when it was saved; exclude=[{excluded}] leaves its optimizer as it is"
+    )
+    missing = {n for n in state.names if fates[n].problem is not None and fates[n].stored is None}
+    return {
+        name: replace(fate, problem=state.misfit, reason=state.misfit, hint=hint) if name in missing else fate
+        for name, fate in fates.items()
+    }
+
+
+def _slots_left(
+    found: Living, fates: Mapping[str, Fate], checkpoint: Checkpoint, unused: Iterable[str]
 ) -> list[str]:
-    """Return that an optimizer takes nothing because it has no variables yet, if that is so."""
+    """Return that an optimizer's state is taken, but some slots of the checkpoint are not, if that is so."""
     roles = checkpoint.roles()
-    has_slots = any(target.role is not None and target.role.kind == "slot" for target in targets.values())
-    leaves_slots = any(roles[name].kind == "slot" for name in unused)
-    if isinstance(root, tf.keras.Model) or has_slots or not leaves_slots:
+    takes = any(fates[name].action in ("restore", "cast") for name in found.optimizer.names)
+    left = [n for n in unused if roles[n].kind == "slot"]
+    if not takes or not left or not found.placed:
         return []
-    note = "slots of the checkpoint are taken by nothing: an optimizer has none before it is built"
-    return [f"{note}: optimizer.build(model.trainable_variables)"]
+    return [f"the checkpoint's optimizer keeps {len(left)} slots that the model's does not"]
 
 
-def targets_of(root: Any) -> tuple[dict[str, Any], dict[str, Target]]:
-    """Return the variables of an object by their names, and what is known of each.
-
-    Raises:
-        ModelError: It has none, or it is a part of a graph.
-    """
-    objects = objects_of(root)
-    by_key = {key: v for key, v in objects.variables.items() if not tf.is_symbolic_tensor(v)}
-    if len(by_key) < len(objects.variables):
-        raise ModelError("the target is a part of a graph", hint="give the graph, or its variables")
-    described = {key: Target(_dtype(v), tuple(v.shape)) for key, v in by_key.items()}
-    roles, paths = object_roles.roles(objects.graph, described), objects.graph.paths()
-    names = {key: paths.get(key, key.removesuffix(ATTRIBUTE)) for key in by_key}
-    variables, targets = {}, {}
-    weights = None
-    if isinstance(root, tf.keras.Model | tf.keras.layers.Layer):
-        weights = {id(weight) for weight in root.weights}
-    for key, variable in by_key.items():
-        if weights is not None and id(variable) not in weights:
-            continue
-        name, role = names[key], roles[key]
-        place = key.removesuffix(ATTRIBUTE)
-        aliases = tuple(dict.fromkeys(each for each in (key, place, full_name(variable)) if each != name))
-        variables[name] = variable
-        targets[name] = described[key]._replace(
-            trainable=bool(variable.trainable),
-            aliases=aliases,
-            role=Role(role.kind, None if role.of is None else names[role.of]),
-        )
-    for weight in root.weights if weights is not None else ():  # what Keras keeps, and TensorFlow does not
-        if not any(weight is variable for variable in variables.values()):
-            variables[weight.path] = weight
-            targets[weight.path] = Target(_dtype(weight), tuple(weight.shape), trainable=weight.trainable)
-    if not variables:
-        raise ModelError(
-            f"{type(root).__name__}: has no variables",
-            hint="build the model: call it once, or give it inputs",
-        )
-    return variables, targets
-
-
-def _dtype(variable: Any) -> dtypes.DType:
-    dtype = variable.dtype
-    return dtypes.as_dtype(dtype if isinstance(dtype, str) else dtype.name)
-
-
-def _asked(model: Any, checkpoint: Checkpoint) -> dict[str, str]:
-    """Return what Keras makes of a file of weights; the model has its own values again afterwards."""
-    kept = [(variable, variable.numpy()) for variable in all_variables(model)]
-    try:
-        return ask_keras(model, checkpoint).names
-    finally:
-        for variable, value in kept:
-            variable.assign(value)
+def _otherwise_by_name(found: Living, fates: Mapping[str, Fate], checkpoint: Checkpoint) -> list[str]:
+    """Return that objects and names tell variables differently, if that is so."""
+    by_name = {name: key for key, name in checkpoint.paths().items()}
+    others = [
+        new
+        for old, new in found.placed.items()
+        if (stored := fates[new].stored) is not None
+        and stored.name == old
+        and by_name.get(new, old) != old
+        and checkpoint[by_name[new]].shape == found.targets[new].shape
+    ]
+    if not others:
+        return []
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    note = "matched by their places among the objects, as TensorFlow does, though the checkpoint has other"
+    return [f"{note} variables of their names: {', '.join(others[:3])}{more}"]
 
 
 def _with_initializer(verdict: Verdict, target: Target) -> Verdict:
     """Return a verdict with what fills the variable, if that is to be initialized."""
-    if verdict.action != "initialize":
+    if verdict.action != "initialize" or target.key is not None:
         return verdict
     if target.role is not None and target.role.of is not None:
         value, known = initial_slot_value(verdict.name)

@@ -7,7 +7,7 @@ Source: tensorflow/python/checkpoint (graph_view.py, trackable_view.py, util.py)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -15,7 +15,10 @@ import tensorflow as tf
 from toolkit.checkpoint import Checkpoint
 from toolkit.formats.bundle.object_graph import ObjectGraph
 from toolkit.formats.bundle.schema import message_class
-from toolkit.roles import ATTRIBUTE
+from toolkit.roles import ATTRIBUTE, OBJECT_SLOT
+
+_ROOT = ("_root", "root")
+"""What `tf.train.Checkpoint(root)` calls that root (tensorflow/python/checkpoint/checkpoint.py)."""
 
 
 class Objects(NamedTuple):
@@ -24,10 +27,16 @@ class Objects(NamedTuple):
     Attributes:
         graph: What a checkpoint would have of them.
         variables: Their variables, by key: TensorFlow's, and Keras's.
+        every: All of them, by their numbers in `graph`.
+        owners: By these numbers, that of the object which each was found in.
+        attached: What `tf.train.Checkpoint(root, name=…)` keeps beside that root.
     """
 
     graph: ObjectGraph
     variables: dict[str, Any]
+    every: list[Any]
+    owners: list[int]
+    attached: tuple[str, ...]
 
 
 def variables_of(root: Any) -> dict[str, Any]:
@@ -51,25 +60,64 @@ def objects_of(root: Any) -> Objects:
     view = tf.train.TrackableView(root)
     described = message_class("TrackableObjectGraph")()
     described.nodes.add()
-    numbers, ways, found = {id(root): 0}, [""], {}
-    waiting = [(0, parent) for parent in _roots(root, view)]
-    numbers.update({id(parent): 0 for _, parent in waiting})
+    parents = roots_of(root)
+    numbers = {id(parent): 0 for parent in parents}
+    ways, found, every, owners = [""], {}, [parents[-1]], [0]
+    waiting = [(0, parent) for parent in parents]
+
+    def add(number: int, child: Any, way: str) -> int:
+        numbers[id(child)] = len(ways)
+        ways.append(way)
+        every.append(child)
+        owners.append(number)
+        node = described.nodes.add()
+        if isinstance(child, tf.Variable | tf.keras.Variable):
+            found[way + ATTRIBUTE] = child
+            node.attributes.add(
+                name="VARIABLE_VALUE", full_name=full_name(child), checkpoint_key=way + ATTRIBUTE
+            )
+        return numbers[id(child)]
+
     for number, parent in waiting:  # which grows meanwhile
         for name, child in view.children(parent).items():
             if id(child) not in numbers:
-                way = f"{ways[number]}/{_escaped(name)}".lstrip("/")
-                numbers[id(child)] = len(ways)
-                waiting.append((len(ways), child))
-                ways.append(way)
-                node = described.nodes.add()
-                if isinstance(child, tf.Variable | tf.keras.Variable):
-                    found[way + ATTRIBUTE] = child
-                    node.attributes.add(
-                        name="VARIABLE_VALUE", full_name=full_name(child), checkpoint_key=way + ATTRIBUTE
-                    )
+                waiting.append((add(number, child, f"{ways[number]}/{_escaped(name)}".lstrip("/")), child))
             if numbers[id(child)]:
                 described.nodes[number].children.add(node_id=numbers[id(child)], local_name=name)
-    return Objects(ObjectGraph(described.SerializeToString()), found)
+    for number, optimizer in enumerate(tuple(every)):
+        for original, name, slot in _slots_of(optimizer, every):
+            if id(slot) not in numbers:
+                way = f"{ways[original]}{OBJECT_SLOT}{ways[number]}/{_escaped(name)}"
+                described.nodes[number].slot_variables.add(
+                    original_variable_node_id=original,
+                    slot_name=name,
+                    slot_variable_node_id=add(number, slot, way),
+                )
+    attached = (
+        tuple(n for n in view.children(parents[0]) if n not in ("_root", "root")) if parents[1:] else ()
+    )
+    attached = tuple(name for name in attached if name not in _ROOT)
+    return Objects(ObjectGraph(described.SerializeToString()), found, every, owners, attached)
+
+
+def keeps_slots(found: Any) -> bool:
+    """Return whether an object is an optimizer that keeps slots by name: those of `tf.compat.v1.train`."""
+    return "get_slot_names" in dir(found)
+
+
+def _slots_of(optimizer: Any, every: list[Any]) -> Iterator[tuple[int, str, Any]]:
+    """Yield the slots of an optimizer: the number of the variable, the slot's name, and the slot.
+
+    Source: tensorflow/python/checkpoint/util.py, serialize_slot_variables.
+    """
+    for name in optimizer.get_slot_names() if keeps_slots(optimizer) else ():
+        for number, variable in enumerate(every):
+            try:
+                slot = optimizer.get_slot(variable, name)
+            except (AttributeError, KeyError):  # of what is no variable
+                continue
+            if slot is not None:
+                yield number, name, slot
 
 
 def full_name(variable: Any) -> str:
@@ -90,9 +138,10 @@ def place_of(keys: Iterable[str], checkpoint: Checkpoint) -> str:
     return fitting[0] if len(fitting) == 1 else ""
 
 
-def _roots(root: Any, view: Any) -> list[Any]:
+def roots_of(root: Any) -> list[Any]:
     """Return what has no name in keys: the root, and of `Checkpoint(root, name=…)` that root."""
-    if isinstance(root, tf.train.Checkpoint) and "_root" in (children := view.children(root)):
+    children = tf.train.TrackableView(root).children(root) if isinstance(root, tf.train.Checkpoint) else {}
+    if "_root" in children:
         return [root, children["_root"]]
     return [root]
 

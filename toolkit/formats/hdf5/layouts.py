@@ -22,6 +22,11 @@ from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.origins import KEY, OBJECTS, ROLE, Told, objects_of, told_of
 from toolkit.names import decode_name, parents
 
+RANDOM_STATES = "seed_generators/vars/"
+UNTRACKED = "optimizer/untracked/vars/"
+"""How the names begin of what a keeper of saves adds to Keras's files, numbered: the states of a model's seed
+generators, in Keras's order, and what an optimizer keeps that Keras does not know of. Keras itself neither
+writes nor reads them."""
 _MAX_PARTS = 100_000
 """Attributes that one list of names is spread over."""
 

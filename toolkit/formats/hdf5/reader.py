@@ -111,7 +111,13 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             if roles[name].kind == "weight":
                 variable = self._variables[name]
                 roles[name] = kept_by_optimizer(name, variable, weights.owner_of(name, variable))
-        return roles
+        states = [name for name in roles if name.startswith(layouts.RANDOM_STATES)]
+        return roles | dict.fromkeys(states, Role("counter"))
+
+    @property
+    def optimizer_names(self) -> tuple[str, ...]:
+        """The variables that an optimizer keeps, where the layout tells, in the order of the file."""
+        return tuple(name for name in self._variables if name in self._optimizer)
 
     def write_skeleton(self, path: str, fills: Mapping[Variable, int]) -> None:
         """Write the new file `path` with this one's structure, as `skeleton.write` says."""
