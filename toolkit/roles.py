@@ -164,16 +164,31 @@ class FlatNames:
     def owner_of(self, name: str, variable: Described) -> str | None:
         """Return for which weight, of its shape, an optimizer keeps `variable` as `name`.
 
-        Of several it is the one with the longest name.
+        Of several it is the one with the longest name; of two as long (`a/b_c` and `a_b/c`) neither is told.
+        Adafactor keeps sums over the last axes of a weight, as `Adafactor/r/dense/kernel` and `/c/`.
         """
-        found = [name[cut + 1 :] for cut, character in enumerate(name) if character == "/"]
+        found = {name[cut + 1 :] for cut, character in enumerate(name) if character == "/"}
         flat = name.rpartition("/")[2]
         for cut, character in enumerate(flat):
             if character == "_":
-                found += self._flat.get(flat[:cut], ())
+                found.update(self._flat.get(flat[:cut], ()))
+        is_sum = re.search(r"(^|/)[rc]/", name) is not None
         weights = self._weights
-        fitting = [w for w in found if w in weights and weights[w].shape == variable.shape]
-        return max(fitting, key=len, default=None)
+        fitting = [
+            weight
+            for weight in found
+            if weight in weights
+            and (
+                weights[weight].shape == variable.shape
+                or (is_sum and variable.shape in _sums_of(weights[weight].shape))
+            )
+        ]
+        longest = [weight for weight in fitting if len(weight) == max(map(len, fitting))]
+        return longest[0] if len(longest) == 1 else None
+
+
+def _sums_of(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    return (shape[:-1], (*shape[:-2], shape[-1])) if len(shape) > 1 else ()
 
 
 def kept_by_optimizer(name: str, variable: Described, owner: str | None) -> Role:

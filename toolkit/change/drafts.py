@@ -218,7 +218,12 @@ class Draft:
 
     def changed(self) -> None:
         """Say that names have changed, so that readable ones are looked up anew."""
-        self._paths = self._ways = None if self.objects is not None else {}
+        if self.objects is not None:
+            self._paths = self._ways = None
+            return
+        kept = {key: path for key, path in self.paths.items() if key in self.items}
+        self._paths = {key: path for key, path in kept.items() if path not in self.items}
+        self._ways = {}
 
     def draw(self) -> int:
         """Return the seed, which is drawn if none was given."""

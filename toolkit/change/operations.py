@@ -122,14 +122,21 @@ def keep(draft: Draft, patterns: Iterable[str]) -> None:
 
 
 def strip_optimizer(draft: Draft) -> None:
-    """Remove what only an optimizer needs: slots, powers of betas, its own counters and numbers.
+    """Remove what only training needs: slots, powers of betas, an optimizer's own counters, metrics.
 
     Moving averages stay: models are evaluated with them.
 
     Raises:
         UsageError: There is nothing of the kind.
     """
-    chosen = {n for n, item in draft.items.items() if item.role.kind == "slot" or is_beta_power(n)}
+    kept = draft.origin.kept_by_optimizers()
+    chosen = {
+        name
+        for name, item in draft.items.items()
+        if item.role.kind in ("slot", "metric")
+        or is_beta_power(name)
+        or (item.role.kind == "counter" and item.action != "copy" and item.source in kept)
+    }
     if draft.objects is not None:
         graph = draft.objects.graph
         chosen |= {
@@ -141,7 +148,10 @@ def strip_optimizer(draft: Draft) -> None:
         }
     if not chosen:
         raise UsageError(f"{draft.where}: has nothing that an optimizer keeps", hint="it is stripped already")
-    draft.drop(chosen, "kept by an optimizer")
+    metrics = {name for name in chosen if draft.items[name].role.kind == "metric"}
+    for dropped, why in ((metrics, "of a metric"), (chosen - metrics, "kept by an optimizer")):
+        if dropped:
+            draft.drop(dropped, why)
 
 
 def cast(draft: Draft, pattern: str | None, target: DType, *, clip: bool) -> None:

@@ -20,16 +20,19 @@ import numpy as np
 from toolkit import checksum, dtypes
 from toolkit.checkpoint import TensorSpec, Variable
 from toolkit.dtypes import DType
-from toolkit.errors import ChecksumError, FormatError, ReadError, UnsupportedError
+from toolkit.errors import CheckpointError, ChecksumError, FormatError, ReadError, UnsupportedError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.file import ReadFile, closed
 from toolkit.formats.hdf5 import layouts
 from toolkit.formats.hdf5 import types as hdf5_types
+from toolkit.formats.keras import understood
+from toolkit.formats.keras.config import NOTHING, Config, of_attributes
 from toolkit.formats.origins import ExportedCheckpoint
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource, stored_strings
 from toolkit.formats.weight_map import index_name
-from toolkit.roles import FlatNames, Role, assign, kept_by_optimizer
+from toolkit.metadata import Metadata
+from toolkit.roles import Role
 
 _CACHE_BYTES = 64 << 20
 """Of unpacked chunks of a dataset, so that one that is larger than a block is not unpacked for each."""
@@ -56,6 +59,8 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         path: Of the file, or of the archive or folder that it lies in.
         content: The file, if it lies in another, or in a folder.
         files: The paths of all that is read; by default `path` alone.
+        config: What is told beside the file, in an archive or folder of Keras's; a whole model's `.h5` tells
+            that itself.
 
     Raises:
         FormatError: The file is damaged, or breaks a rule of its layout.
@@ -65,7 +70,12 @@ class Hdf5Checkpoint(ExportedCheckpoint):
     format = "hdf5"
 
     def __init__(
-        self, path: str, content: FileRange | None = None, *, files: Sequence[str] | None = None
+        self,
+        path: str,
+        content: FileRange | None = None,
+        *,
+        files: Sequence[str] | None = None,
+        config: Config = NOTHING,
     ) -> None:
         self.path = path
         self._file_paths = [path] if files is None else list(files)
@@ -75,14 +85,15 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         else:
             self.format = "keras"
         opened = open_file(content, path)
-        self._take(opened, dict.fromkeys(opened.datasets, path))
+        self._take(opened, dict.fromkeys(opened.datasets, path), config)
 
-    def _take(self, opened: Opened, paths: Mapping[str, str]) -> None:
+    def _take(self, opened: Opened, paths: Mapping[str, str], config: Config = NOTHING) -> None:
         """Become the variables of what was opened.
 
         Args:
             opened: The file, or one with the structure of several.
             paths: The path of the file that each dataset lies in, by the place of the dataset.
+            config: What is told beside it.
         """
         self._file = opened.file
         self._left_out = opened.left_out
@@ -90,8 +101,8 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             named = layouts.read(opened.file, opened.datasets, self.path)
             placed = {name: opened.datasets[place] for name, place in named.datasets.items()}
             told, objects = layouts.read_origin(opened.file, placed, named.layout, self.path)
+            texts = layouts.texts(opened.file.attrs) if named.layout == "keras" else {}
         self.layout = named.layout
-        self._optimizer = named.optimizer
         sources = {path: _Datasets(path) for path in paths.values()}
         where = {name: paths[place] for name, place in named.datasets.items()}
         variables = {
@@ -99,19 +110,51 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             for name, dataset in placed.items()
         }
         self._settle(variables, told, objects)
-        self._readable |= named.paths
+        self._known = understood.Understood(
+            named.layout,
+            self._variables,
+            config=config if config != NOTHING else of_attributes(texts),
+            called=named.called,
+            written=_order_of_writing(opened.datasets, paths) if named.layout == "keras3" else {},
+            weights=named.weights,
+            optimizer=named.optimizer,
+            attributes={"backend": texts["backend"]} if texts.get("backend") else {},
+        )
 
     def roles(self) -> dict[str, Role]:
         """Return the role of each variable; what the file says an optimizer keeps is no weight."""
-        if self.layout == "tf":
-            return super().roles()
-        roles = assign(self._variables)
-        weights = FlatNames({n: v for n, v in self._variables.items() if n not in self._optimizer})
-        for name in self._optimizer:
-            if roles[name].kind == "weight":
-                variable = self._variables[name]
-                roles[name] = kept_by_optimizer(name, variable, weights.owner_of(name, variable))
-        return roles
+        return super().roles() if self.layout == "tf" else dict(self._known.roles)
+
+    def paths(self) -> dict[str, str]:
+        """Return readable names, by those keys that are none."""
+        return super().paths() if self.layout == "tf" else dict(self._known.paths)
+
+    def trained(self) -> frozenset[str] | None:
+        """Return the names of what is trained, by the configuration of the model or the optimizer's state."""
+        return super().trained() if self.layout == "tf" else self._known.trained
+
+    def kept_by_optimizers(self) -> frozenset[str]:
+        """Return the names of what optimizers keep."""
+        return self._known.kept
+
+    def slot_starts(self) -> Mapping[str, float | None]:
+        """Return what slots start with, where the class of their optimizer is told."""
+        return self._known.starts
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file, or what lies beside it, says of the model and its optimizer."""
+        return self._known.metadata(self._scalar)
+
+    def _scalar(self, name: str) -> float | None:
+        """Return the value of a scalar; `None` if it cannot be read."""
+        variable = self._variables[name]
+        if variable.shape or variable.dtype.kind not in ("int", "float"):
+            return None
+        try:
+            return float(variable.read().item())
+        except CheckpointError:
+            return None
 
     def write_skeleton(self, path: str, fills: Mapping[Variable, int]) -> None:
         """Write the new file `path` with this one's structure, as `skeleton.write` says."""
@@ -230,6 +273,17 @@ def walk(file: h5py.File, path: str) -> tuple[dict[str, h5py.Dataset], list[str]
                     found[place] = item
         waiting.extend(reversed(below))
     return found, left_out
+
+
+def _order_of_writing(datasets: Mapping[str, h5py.Dataset], paths: Mapping[str, str]) -> dict[str, int]:
+    """Return a number for each dataset, smaller for those written before: by where its header lies.
+
+    Args:
+        datasets: By their places.
+        paths: Of the files that they lie in, of which the earlier has the smaller name.
+    """
+    headers = {place: (paths[place], h5py.h5o.get_info(each.id).addr) for place, each in datasets.items()}
+    return {place: number for number, place in enumerate(sorted(headers, key=headers.__getitem__))}
 
 
 def _refuse_elsewhere(dataset: h5py.Dataset, place: str, path: str) -> None:
