@@ -33,7 +33,8 @@ def rename(draft: Draft, rule: Rule) -> None:
         UsageError: It cannot be read, or two would have one name.
     """
     if draft.objects is None:
-        draft.rename(renaming.rename(draft.roles, [rule], where=draft.where), "renamed")
+        renamed = renaming.rename_by_either(draft.roles, draft.paths, [rule], where=draft.where)
+        draft.rename(renamed, "renamed")
         return
     before = draft.paths
     full_names = draft.objects.full_names()

@@ -114,7 +114,7 @@ def _refuse_unowned(draft: Draft, chosen: Collection[str]) -> None:
         if item.name in chosen or (item.result.shape in weights and item.result.shape not in fitting):
             continue
         raise UnsupportedError(
-            f"it has slots of which it does not tell whose they are; {item.name} may be one of what is chosen",
+            f"it has slots of which it does not tell whose they are; {item.name} may be of what is chosen",
             path=draft.where,
             hint="--keep-slots reinitializes the variables alone",
         )

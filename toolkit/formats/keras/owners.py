@@ -6,12 +6,12 @@ keeps, fit all shapes and differ in an owner, that owner is not told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from toolkit.formats.keras.objects import Object
 from toolkit.formats.keras.slots import Layout
-from toolkit.formats.keras.training_order import Place, Search
+from toolkit.formats.keras.training_order import Budget, EndlessError, Place, Search
 from toolkit.roles import Described as Stored
 
 
@@ -56,12 +56,15 @@ def find(
         called: Gives what the path of a variable may be; nothing if it is not told.
         others: Variables that another optimizer trains.
     """
-    layouts = list(layouts)
+    layouts, budget = list(layouts), Budget()
     for trusts_frozen in (True, False):
         fits = []
         for layout in layouts:
             one = _One(keys, root, variables, layout, called, others)
-            found = one.find(trusts_frozen=trusts_frozen) if one.head_fits() else None
+            try:
+                found = one.find(budget, trusts_frozen=trusts_frozen) if one.head_fits() else None
+            except (EndlessError, RecursionError):
+                return None
             if found is not None:
                 fits.append((found, layout))
         if fits:
@@ -120,7 +123,7 @@ class _One:
             return True  # it was never given any variables, and so made no more
         return self._last > self._first and not any(self._shapes[self._last :])
 
-    def find(self, *, trusts_frozen: bool) -> dict[int, set[Slot]] | None:
+    def find(self, budget: Budget, *, trusts_frozen: bool) -> dict[int, set[Slot]] | None:
         """Return what each variable may be, by its number; `None` if nothing fits."""
         found: dict[int, set[Slot]] = {}
         own = [*enumerate(self._layout.head), *enumerate(self._layout.tail, self._last)]
@@ -128,7 +131,14 @@ class _One:
             return {number: {Slot(name, is_own=True)} for number, name in own if number < self._first}
         for count in self._counts():
             self._count = count
-            search = Search(self._root, self._step, trusts_frozen=trusts_frozen)
+            search = Search(
+                self._root,
+                self._step,
+                self._kind,
+                budget,
+                trusts_frozen=trusts_frozen,
+                count=None if self._others else count,
+            )
             ends = [(n, self._main_size()) for n in ([count] if count else range(1, self._last + 1))]
             given = search.owners((0, 0), ends)
             for place, variables in (given or {}).items():
@@ -176,6 +186,12 @@ class _One:
             stored = self._shapes[start + done : start + end]
             if end <= size and all(have == want for have, (_, want) in zip(stored, slots, strict=True)):
                 yield number + 1, end
+
+    def _kind(self, key: str) -> Hashable:
+        """Return what `_step` goes by of a variable."""
+        shape = self._variables[key].shape
+        ways = tuple(self._layout.slots_of(shape, self._called(key))) if self._layout.rule == "muon" else ()
+        return shape, ways, key in self._others, self._variables[key].dtype.kind
 
     def _in_blocks(self, number: int) -> Iterator[tuple[int, str]]:
         """Yield what is kept in blocks for the variable of a number: its own number, and its name."""
