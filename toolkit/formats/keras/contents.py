@@ -80,8 +80,9 @@ def read(
         for key in each.own:
             counts = not variables[key].shape and variables[key].dtype.kind == "int"
             roles[key] = Role("counter" if counts else "weight")
+    in_order = {key: shown[key] for key in variables if key in shown}
     return Contents(
-        unique(shown, variables.keys()), roles, _trained(root, optimizers), kept_keys, starts, optimizers
+        unique(in_order, variables.keys()), roles, _trained(root, optimizers), kept_keys, starts, optimizers
     )
 
 
