@@ -161,6 +161,23 @@ class TestNames:
         assert {"body/kernel", "body/bias", "head/w", "adam/body_kernel_momentum"} <= set(kept)
 
 
+# what `[v.path for v in model.optimizer.variables]` is in Keras 3.15.1
+LISTS = {
+    "SGD": ({"momentum": 0.9}, "{}_momentum", ""),
+    "Lion": ({}, "{}_momentum", ""),
+    "Adagrad": ({}, "{}_accumulator", ""),
+    "Adam": ({}, "{0}_momentum {0}_velocity", ""),
+    "AdamW": ({}, "{0}_momentum {0}_velocity", ""),
+    "Adamax": ({}, "{0}_momentum {0}_norm", ""),
+    "Nadam": ({}, "{0}_momentum {0}_velocity", "u_product"),
+    "Lamb": ({}, "{0}_momentum {0}_velocity", ""),
+    "ScheduleFreeAdamW": ({}, "{0}_momentum {0}_velocity", ""),
+    "Ftrl": ({}, "{0}_accumulator {0}_linear", ""),
+    "Adadelta": ({}, "{0}_accumulated_grad {0}_accumulated_delta_var", ""),
+    "RMSprop": ({}, "{}_velocity", ""),
+}
+
+
 class TestOptimizerState:
     def test_reinitializing_a_layer_of_a_trained_model_takes_its_slots_along(self, ckpt, net, tmp_path):
         ran = ckpt("reinit", net, "head", "-o", tmp_path / "out", "--seed", 1)
@@ -198,26 +215,10 @@ class TestOptimizerState:
         ckpt("edit", path, "--strip-optimizer", "-o", tmp_path / "out")
         assert set(toolkit.open_checkpoint(tmp_path / "out")) == {"hidden/kernel", "hidden/bias"}
 
-    # what `[v.path for v in model.optimizer.variables]` is in Keras 3.15.1
-    LISTS = {
-        "SGD": ({"momentum": 0.9}, "{}_momentum", ""),
-        "Lion": ({}, "{}_momentum", ""),
-        "Adagrad": ({}, "{}_accumulator", ""),
-        "Adam": ({}, "{0}_momentum {0}_velocity", ""),
-        "AdamW": ({}, "{0}_momentum {0}_velocity", ""),
-        "Adamax": ({}, "{0}_momentum {0}_norm", ""),
-        "Nadam": ({}, "{0}_momentum {0}_velocity", "u_product"),
-        "Lamb": ({}, "{0}_momentum {0}_velocity", ""),
-        "ScheduleFreeAdamW": ({}, "{0}_momentum {0}_velocity", ""),
-        "Ftrl": ({}, "{0}_accumulator {0}_linear", ""),
-        "Adadelta": ({}, "{0}_accumulated_grad {0}_accumulated_delta_var", ""),
-        "RMSprop": ({}, "{}_velocity", ""),
-    }
-
     @pytest.mark.parametrize("has_averages", [False, True])
     @pytest.mark.parametrize("class_name", LISTS)
     def test_every_optimizers_list_is_read_as_keras_lists_it(self, tmp_path, class_name, has_averages):
-        settings, each, tail = self.LISTS[class_name]
+        settings, each, tail = LISTS[class_name]
         names = ["hidden_kernel", "hidden_bias", "norm_gamma", "norm_beta", "head_kernel", "head_bias"]
         first = [f"{name}_average" for name in names] if has_averages else []
         listed = [*first, *(slot for name in names for slot in each.format(name).split())]
@@ -469,6 +470,19 @@ class TestMetadata:
         told = toolkit.open_checkpoint(legacy(tmp_path / "m.h5", "")).metadata
         assert (told.producer, told.model_class, told.model_name) == ("Keras 2.15.0", "Sequential", "net")
         assert told.optimizers == (Optimizer("Adam", 0.001, None, 4, {"amsgrad": False}),)
+
+    def test_of_a_legacy_file_too_where_one_optimizer_wraps_another(self, tmp_path):
+        path = legacy(tmp_path / "m.h5", "")
+        inner = {"class_name": "Custom>Adam", "config": {"name": "Adam", "learning_rate": 0.001}}
+        told = {
+            "class_name": "Custom>LossScaleOptimizer",
+            "config": {"name": "scaled", "inner_optimizer": inner},
+        }
+        with h5py.File(path, "a") as file:
+            file.attrs["training_config"] = json.dumps({"optimizer_config": told})
+        outer, inner = toolkit.open_checkpoint(path).metadata.optimizers
+        assert (outer.class_name, outer.learning_rate) == ("LossScaleOptimizer", None)
+        assert (inner.class_name, inner.learning_rate, inner.step) == ("Adam", 0.001, 4)
 
     def test_a_file_of_weights_says_nothing_but_its_state(self, tmp_path):
         write_weights(tmp_path / "m.weights.h5", {**GROUPS, "optimizer": state(twice(TRAINED))})

@@ -125,7 +125,7 @@ def numbers(optimizer: Collection[str], told: Described, *, alone: bool) -> dict
         told: The optimizer.
         alone: Whether it is the only one.
     """
-    mine = [key for key in optimizer if alone or key.split("/")[-2:-1] == [name_of(told)]]
+    mine = [key for key in optimizer if alone or key.split("/")[-2:-1] in ([], [name_of(told)])]
     found: dict[str, str] = {}
     for key in mine:
         for name, pattern in (("iteration", _STEPS), ("learning_rate", _RATE)):
