@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zipfile
 
 import h5py
 import numpy as np
@@ -436,6 +437,50 @@ class TestUsersOwnClasses:
         parts = {f"p{n}": numbered([(4, 4), (4,)], 2 * n) for n in range(30)}
         found = owners_by_value(toolkit.open_checkpoint(self.write(tmp_path / "m.keras", parts, list(parts))))
         assert {owner for _, owner in found.values()} == {None}
+
+
+class TestSeveralFiles:
+    def test_a_folder_tells_what_an_archive_tells(self, net, tmp_path):
+        with zipfile.ZipFile(net) as archive:
+            archive.extractall(tmp_path / "folder")
+        archive, folder = toolkit.open_checkpoint(net), toolkit.open_checkpoint(tmp_path / "folder")
+        assert folder.metadata == archive.metadata
+        assert folder.paths() == archive.paths()
+        assert folder.roles() == archive.roles()
+
+    @staticmethod
+    def shard(folder):
+        """Write the net's weights in two files, the optimizer's in both, the first with the names."""
+        kept = state(twice(TRAINED))
+        first = {"": [], "layers/dense": GROUPS["layers/dense"], "optimizer": kept[:5]}
+        rest = {g: GROUPS[g] for g in ("layers/batch_normalization", "layers/dense_1")}
+        write_weights(folder / "m_00000.weights.h5", first, names={"": "net", **NAMES, "optimizer": "adam"})
+        write_weights(folder / "m_00001.weights.h5", rest, names=NAMES)
+        with h5py.File(folder / "m_00001.weights.h5", "a") as file:
+            for number, value in enumerate(kept[5:], 5):
+                file[f"optimizer/vars/{number}"] = value
+        names = ["m_00000.weights.h5", "m_00001.weights.h5"]
+        groups = {"layers/dense": names[:1], "optimizer": names, **dict.fromkeys(rest, names[1:])}
+        index = {"metadata": {}, "weight_map": {f"/{group}/vars": files for group, files in groups.items()}}
+        (folder / "m.weights.json").write_text(json.dumps(index))
+        return folder / "m.weights.json"
+
+    def test_shards_are_told_as_one_file(self, tmp_path):
+        checkpoint = toolkit.open_checkpoint(self.shard(tmp_path))
+        found = owners_by_value(checkpoint)
+        assert len(found) == 12
+        assert all(slot == owner for slot, owner in found.values())
+        assert checkpoint.paths()["optimizer/vars/13"] == "adam/head_bias_velocity"
+        assert checkpoint.metadata.optimizers == (Optimizer("Adam", 0.5, None, 7, {}),)
+
+
+def test_of_a_list_with_gaps_nothing_is_said(tmp_path):
+    """As one is of which a part is missing."""
+    path = tmp_path / "m.weights.h5"
+    write_weights(path, {**GROUPS, "optimizer": state(twice(TRAINED))}, names=NAMES)
+    with h5py.File(path, "a") as file:
+        del file["optimizer/vars/4"], file["optimizer/vars/5"]
+    assert {owner for _, owner in owners_by_value(toolkit.open_checkpoint(path)).values()} == {None}
 
 
 class TestMetadata:

@@ -52,7 +52,6 @@ def open_archive(path: str) -> Checkpoint:
     names = archive.members
     if KERAS_WEIGHTS in names:
         from toolkit.formats.hdf5.reader import Hdf5Checkpoint
-
         from toolkit.formats.keras.config import of_archive
 
         told = of_archive(*map(archive.text_of, _KERAS_DOCUMENTS))

@@ -230,12 +230,15 @@ class Optimizers:
         known = told or (Described(hint, {}) if hint else None)
         name = written or name_of(told) or (snake_name(known.class_name) if known else "")
         kept = {key: self._unknown(key) for key in keys}
-        kept[keys[0]] = Kept(Role("counter"), f"{name}/iteration" if name else "", number="iteration")
+        if keys[0].endswith("/0"):
+            kept[keys[0]] = Kept(Role("counter"), f"{name}/iteration" if name else "", number="iteration")
         return State(keys, known, name, kept, False)
 
     def _fit(
         self, keys: Sequence[str], model: Object, known: Described | None, others: Collection[str]
     ) -> owners.Fit | None:
+        if [int(key.rpartition("/")[2]) for key in keys] != list(range(len(keys))):
+            return None  # some are missing, with a file of several
         layouts: list[Layout] = []
         if known is None:
             layouts = list(slots.any_layouts(is_keras_2=self._is_keras_2))
