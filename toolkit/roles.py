@@ -56,6 +56,7 @@ OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _WEIGHT = Role("weight")
 _COUNTER = Role("counter")
 _METADATA = Role("metadata")
+_METRIC = Role("metric")
 _AVERAGE = "ExponentialMovingAverage"
 _BETA_POWERS = ("beta1_power", "beta2_power")
 
@@ -110,7 +111,18 @@ def _other(name: str, variable: Described, variables: Mapping[str, Described]) -
         variable.dtype.kind == "int" or leaf in _BETA_POWERS or _OPTIMIZER_NUMBER.search(name)
     ):
         return _COUNTER
-    return _WEIGHT
+    return _METRIC if _is_of_mean(name, variable, variables) else _WEIGHT
+
+
+def _is_of_mean(name: str, variable: Described, variables: Mapping[str, Described]) -> bool:
+    """Return whether it is the `total` or the `count` of a metric: scalars, of which each has the other."""
+    stem = _without_number(name.removesuffix(ATTRIBUTE).rpartition("/")[2])
+    other = {"total": "count", "count": "total"}.get(stem)
+    if other is None or variable.shape or variable.dtype.kind != "float":
+        return False
+    start = name.removesuffix(ATTRIBUTE).rfind("/") + 1
+    pair = variables.get(name[:start] + other + name[start + len(stem) :])
+    return pair is not None and not pair.shape and pair.dtype.kind == "float"
 
 
 _OPTIMIZER = (
