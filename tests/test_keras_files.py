@@ -296,7 +296,13 @@ class TestOptimizerState:
         assert all(slot == owner for slot, owner in found.values())
         assert checkpoint.paths()["optimizer/vars/3"] == "scaled/dynamic_scale"
         assert checkpoint.paths()["optimizer/vars/6"] == "scaled/adam/hidden_kernel_momentum"
-        assert [each.class_name for each in checkpoint.metadata.optimizers] == ["LossScaleOptimizer", "Adam"]
+        outer_told, inner_told = checkpoint.metadata.optimizers
+        assert (outer_told.class_name, outer_told.learning_rate, outer_told.step) == (
+            "LossScaleOptimizer",
+            None,
+            7,
+        )
+        assert (inner_told.class_name, inner_told.learning_rate, inner_told.step) == ("Adam", 0.5, 7)
 
     def test_several_optimizers_train_what_their_patterns_mean(self, tmp_path):
         head, rest = TRAINED[-2:], TRAINED[:-2]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from toolkit.formats.keras import about, contents, legacy
 from toolkit.formats.keras.about import Read
 from toolkit.formats.keras.config import Config
+from toolkit.formats.keras.optimizer import State
 from toolkit.metadata import Metadata
 from toolkit.roles import Described, Role, assign
 
@@ -95,9 +96,10 @@ class Understood:
             read: Reads a scalar.
         """
         if self._contents is not None:
+            states = self._contents.optimizers
             found = [
-                about.optimizer(state.described, state.numbers, read, is_wrapper=state.is_wrapper)
-                for state in self._contents.optimizers
+                about.optimizer(state.described, _numbers(state, states), read, is_wrapper=state.is_wrapper)
+                for state in states
             ]
         else:
             told = legacy.optimizers(self._config)
@@ -111,3 +113,14 @@ class Understood:
                 for each in told
             ]
         return about.metadata(self._config, found, self._attributes)
+
+
+def _numbers(state: State, states: Sequence[State]) -> Mapping[str, str]:
+    """Return the keys of an optimizer's numbers: of one that scales losses, those of the one in it."""
+    if (
+        state.is_wrapper
+        and state.described is not None
+        and state.described.class_name.startswith("LossScale")
+    ):
+        return states[states.index(state) + 1].numbers
+    return state.numbers
