@@ -149,10 +149,10 @@ def strip_optimizer(draft: Draft) -> None:
         }
     if not chosen:
         raise UsageError(f"{draft.where}: has nothing that an optimizer keeps", hint="it is stripped already")
-    metrics = {name for name in chosen if draft.items[name].role.kind == "metric"}
-    for dropped, why in ((metrics, "of a metric"), (chosen - metrics, "kept by an optimizer")):
-        if dropped:
-            draft.drop(dropped, why)
+    whose = {
+        name: "a metric" if draft.items[name].role.kind == "metric" else "an optimizer" for name in chosen
+    }
+    draft.drop(chosen, {name: f"kept by {each}" for name, each in whose.items()})
 
 
 def cast(draft: Draft, pattern: str | None, target: DType, *, clip: bool) -> None:
