@@ -148,3 +148,12 @@ def test_a_model_in_a_scope_that_is_called_after_an_optimizer_has_weights():
     """Two networks to compare optimizers, and a third beside them."""
     names = ["adam/dense/kernel", "sgd/dense/kernel", "dense/kernel", "adam/dense/bias"]
     assert {role.kind for role in roles(*names).values()} == {"weight"}
+
+
+@pytest.mark.parametrize("scope", ["", "metrics/mean/"])
+@pytest.mark.parametrize("number", ["", "_1"])
+def test_what_a_mean_sums_up_is_a_metric(scope, number):
+    total, count = f"{scope}total{number}", f"{scope}count{number}"
+    found = roles("net/w", **{total: (), count: ()})
+    assert found[total] == found[count] == Role("metric")
+    assert roles(**{total: ()})[total] == roles(total, count)[total] == Role("weight")  # alone; no scalars

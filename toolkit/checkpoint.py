@@ -300,6 +300,14 @@ class Checkpoint(Mapping[str, Variable]):
         """Return the names of the variables that an optimizer trains; `None` where that is not told."""
         return None
 
+    def kept_by_optimizers(self) -> frozenset[str]:
+        """Return the names of what optimizers keep, numbers of their own too, where the files tell that."""
+        return frozenset()
+
+    def slot_starts(self) -> Mapping[str, float | None]:
+        """Return what slots start with, where the files tell it: `None` for the value of their variable."""
+        return {}
+
     @property
     def metadata(self) -> Metadata:
         """What the files say of themselves; nothing where their format has no place for it."""

@@ -56,6 +56,7 @@ OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _WEIGHT = Role("weight")
 _COUNTER = Role("counter")
 _METADATA = Role("metadata")
+_METRIC = Role("metric")
 _AVERAGE = "ExponentialMovingAverage"
 _BETA_POWERS = ("beta1_power", "beta2_power")
 
@@ -110,7 +111,18 @@ def _other(name: str, variable: Described, variables: Mapping[str, Described]) -
         variable.dtype.kind == "int" or leaf in _BETA_POWERS or _OPTIMIZER_NUMBER.search(name)
     ):
         return _COUNTER
-    return _WEIGHT
+    return _METRIC if _is_of_mean(name, variable, variables) else _WEIGHT
+
+
+def _is_of_mean(name: str, variable: Described, variables: Mapping[str, Described]) -> bool:
+    """Return whether it is the `total` or the `count` of a metric: scalars, of which each has the other."""
+    stem = _without_number(name.removesuffix(ATTRIBUTE).rpartition("/")[2])
+    other = {"total": "count", "count": "total"}.get(stem)
+    if other is None or variable.shape or variable.dtype.kind != "float":
+        return False
+    start = name.removesuffix(ATTRIBUTE).rfind("/") + 1
+    pair = variables.get(name[:start] + other + name[start + len(stem) :])
+    return pair is not None and not pair.shape and pair.dtype.kind == "float"
 
 
 _OPTIMIZER = (
@@ -164,16 +176,31 @@ class FlatNames:
     def owner_of(self, name: str, variable: Described) -> str | None:
         """Return for which weight, of its shape, an optimizer keeps `variable` as `name`.
 
-        Of several it is the one with the longest name.
+        Of several it is the one with the longest name; of two as long (`a/b_c` and `a_b/c`) neither is told.
+        Adafactor keeps sums over the last axes of a weight, as `Adafactor/r/dense/kernel` and `/c/`.
         """
-        found = [name[cut + 1 :] for cut, character in enumerate(name) if character == "/"]
+        found = {name[cut + 1 :] for cut, character in enumerate(name) if character == "/"}
         flat = name.rpartition("/")[2]
         for cut, character in enumerate(flat):
             if character == "_":
-                found += self._flat.get(flat[:cut], ())
+                found.update(self._flat.get(flat[:cut], ()))
+        is_sum = re.search(r"(^|/)[rc]/", name) is not None
         weights = self._weights
-        fitting = [w for w in found if w in weights and weights[w].shape == variable.shape]
-        return max(fitting, key=len, default=None)
+        fitting = [
+            weight
+            for weight in found
+            if weight in weights
+            and (
+                weights[weight].shape == variable.shape
+                or (is_sum and variable.shape in _sums_of(weights[weight].shape))
+            )
+        ]
+        longest = [weight for weight in fitting if len(weight) == max(map(len, fitting))]
+        return longest[0] if len(longest) == 1 else None
+
+
+def _sums_of(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    return (shape[:-1], (*shape[:-2], shape[-1])) if len(shape) > 1 else ()
 
 
 def kept_by_optimizer(name: str, variable: Described, owner: str | None) -> Role:

@@ -335,15 +335,16 @@ def test_slots_and_averages_of_keras_3_are_told(tmp_path, scaled):
     assert found == {("momentum", "slot"), ("average", "moving_average")}
 
 
-def test_slots_of_a_keras_3_file_whose_owner_is_not_told_are_never_left_stale(ckpt, tmp_path):
+def test_slots_of_a_keras_3_file_follow_their_layer(ckpt, tmp_path):
     model = built(tf.keras.layers.Dense(2, name="d"))
     model.compile("adam", "mse")
     model.fit(np.ones((4, 5, 3)), np.ones((4, 5, 2)), verbose=0)
     model.save(tmp_path / "m.keras")
     ran = ckpt("reinit", tmp_path / "m.keras", "d", "-o", tmp_path / "out")
-    assert ran.code == 2
-    assert "it has slots of which it does not tell whose they are" in ran.err
-    assert ckpt("reinit", tmp_path / "m.keras", "d", "-o", tmp_path / "out", "--keep-slots").code == 0
+    assert ran.code == 0
+    after = open_checkpoint(tmp_path / "out")
+    assert not any(after[f"optimizer/vars/{number}"].read().any() for number in range(2, 6))
+    assert after["optimizer/vars/0"].read() == 1
 
 
 class TestExportedAndBack:

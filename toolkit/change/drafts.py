@@ -197,16 +197,15 @@ class Draft:
         self.items = items
         self.changed()
 
-    def drop(self, dropped: Collection[str], why: str) -> None:
-        """Remove items, by what they are called."""
+    def drop(self, dropped: Collection[str], why: str | Mapping[str, str]) -> None:
+        """Remove items, by what they are called, for one reason or each for its own."""
         dropped = set(dropped)
         for name in [name for name in self.items if name in dropped]:
             item = self.items.pop(name)
-            result = item.result
+            result, path = item.result, self.paths.get(name)
+            reason = why if isinstance(why, str) else why[name]
             self._dropped.append(
-                Verdict(
-                    name, "drop", item.source, why, result.dtype.name, result.shape, path=self.paths.get(name)
-                )
+                Verdict(name, "drop", item.source, reason, result.dtype.name, result.shape, path=path)
             )
         gone = [name for name, item in self.items.items() if item.role.of and item.role.of not in self.items]
         for name in gone:
@@ -218,7 +217,12 @@ class Draft:
 
     def changed(self) -> None:
         """Say that names have changed, so that readable ones are looked up anew."""
-        self._paths = self._ways = None if self.objects is not None else {}
+        if self.objects is not None:
+            self._paths = self._ways = None
+            return
+        kept = {key: path for key, path in self.paths.items() if key in self.items}
+        self._paths = {key: path for key, path in kept.items() if path not in self.items}
+        self._ways = {}
 
     def draw(self) -> int:
         """Return the seed, which is drawn if none was given."""

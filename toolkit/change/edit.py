@@ -92,7 +92,9 @@ class Edit:
         return self._after(lambda draft: operations.keep(draft, patterns))
 
     def strip_optimizer(self) -> Edit:
-        """Leave out what only an optimizer needs: slots, powers of betas, its counters. Averages stay.
+        """Leave out what only training needs: slots, powers of betas, counters of optimizers, metrics.
+
+        Moving averages stay.
 
         Raises:
             UsageError: There is nothing of the kind.

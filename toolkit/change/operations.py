@@ -33,7 +33,8 @@ def rename(draft: Draft, rule: Rule) -> None:
         UsageError: It cannot be read, or two would have one name.
     """
     if draft.objects is None:
-        draft.rename(renaming.rename(draft.roles, [rule], where=draft.where), "renamed")
+        renamed = renaming.rename_by_either(draft.roles, draft.paths, [rule], where=draft.where)
+        draft.rename(renamed, "renamed")
         return
     before = draft.paths
     full_names = draft.objects.full_names()
@@ -122,14 +123,21 @@ def keep(draft: Draft, patterns: Iterable[str]) -> None:
 
 
 def strip_optimizer(draft: Draft) -> None:
-    """Remove what only an optimizer needs: slots, powers of betas, its own counters and numbers.
+    """Remove what only training needs: slots, powers of betas, an optimizer's own counters, metrics.
 
     Moving averages stay: models are evaluated with them.
 
     Raises:
         UsageError: There is nothing of the kind.
     """
-    chosen = {n for n, item in draft.items.items() if item.role.kind == "slot" or is_beta_power(n)}
+    kept = draft.origin.kept_by_optimizers()
+    chosen = {
+        name
+        for name, item in draft.items.items()
+        if item.role.kind in ("slot", "metric")
+        or is_beta_power(name)
+        or (item.role.kind == "counter" and item.action != "copy" and item.source in kept)
+    }
     if draft.objects is not None:
         graph = draft.objects.graph
         chosen |= {
@@ -141,7 +149,10 @@ def strip_optimizer(draft: Draft) -> None:
         }
     if not chosen:
         raise UsageError(f"{draft.where}: has nothing that an optimizer keeps", hint="it is stripped already")
-    draft.drop(chosen, "kept by an optimizer")
+    whose = {
+        name: "a metric" if draft.items[name].role.kind == "metric" else "an optimizer" for name in chosen
+    }
+    draft.drop(chosen, {name: f"kept by {each}" for name, each in whose.items()})
 
 
 def cast(draft: Draft, pattern: str | None, target: DType, *, clip: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from toolkit import initializers
 from toolkit.change import results
@@ -75,18 +75,13 @@ def reinitialize(
         raise UsageError(f"seed {seed!r}: expected 0 or more, a whole number")
     roles, paths, ways = draft.roles, draft.paths, draft.ways
     patterns, exclude = listed(patterns), listed(exclude)
-    if not keep_slots and any(role.kind == "slot" and role.of is None for role in roles.values()):
-        raise UnsupportedError(
-            "it has slots of which it does not tell whose they are",
-            path=draft.where,
-            hint="--keep-slots reinitializes the variables alone",
-        )
     selected = select(roles, patterns, exclude, where=draft.where, paths=paths, ways=ways)
     chosen = {name for name in selected if roles[name].kind != "metadata"}
     if not chosen:
         raise UsageError("nothing is left to reinitialize", hint="exclude less")
     following: set[str] = set()
     if not keep_slots:
+        _refuse_unowned(draft, chosen)
         left_out = matching(roles, exclude, where=draft.where, paths=paths, ways=ways)
         following = with_followers(chosen, roles) - chosen - left_out
     if draft.seed is None:
@@ -103,6 +98,31 @@ def reinitialize(
             maker.choose(name, exact=named)
         elif name in chosen or name in following:
             maker.follow(name, role)
+
+
+def _refuse_unowned(draft: Draft, chosen: Collection[str]) -> None:
+    """Refuse to reinitialize variables that a slot may belong to of which the files leave that open.
+
+    Raises:
+        UnsupportedError: There is such a slot, which would be left as it is.
+    """
+    items = draft.items.values()
+    unowned = [i for i in items if i.role.kind in ("slot", "moving_average") and i.role.of is None]
+    weights = {i.result.shape for i in items if i.role.kind == "weight"}
+    fitting = {shape for name in chosen for shape in _shapes_of_slots(draft.items[name].result.shape)}
+    for item in unowned:
+        if item.name in chosen or (item.result.shape in weights and item.result.shape not in fitting):
+            continue
+        raise UnsupportedError(
+            f"it has slots of which it does not tell whose they are; {item.name} may be of what is chosen",
+            path=draft.where,
+            hint="--keep-slots reinitializes the variables alone",
+        )
+
+
+def _shapes_of_slots(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+    """Return which shapes the slots of a variable may have: Adafactor keeps sums over the last two axes."""
+    return {shape, shape[:-1], (*shape[:-2], *shape[-1:])}
 
 
 def _is_setting(item: Item) -> bool:
@@ -160,6 +180,16 @@ class _Maker:
             self._draft.put(item.changed(result, "copy", owner, f"moving average of {shown}"))
             return
         value, known = initial_slot_value(self._draft.paths.get(name, name))
+        starts = self._draft.origin.slot_starts()
+        if item.source is not None and item.source in starts:
+            told, known = starts[item.source], True
+            if told is None:
+                result = self._draft.items[owner].result
+                self._draft.put(
+                    item.changed(result, "copy", owner, f"slot of {shown}, which starts as its value")
+                )
+                return
+            value = told
         name_of_value = {0.0: "zeros", 1.0: "ones"}.get(value)
         spec = Spec(name_of_value, ()) if name_of_value else Spec("constant", (value,))
         self._fill(item, spec, f"slot of {shown}{'' if known else ', optimizer unknown: zeroed'}")

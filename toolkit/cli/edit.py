@@ -81,7 +81,8 @@ def edit(
         ),
     ] = None,
     strip_optimizer: Annotated[
-        bool, typer.Option("--strip-optimizer", help="Leave out slots, and what else an optimizer keeps.")
+        bool,
+        typer.Option("--strip-optimizer", help="Leave out what optimizers keep, and metrics; averages stay."),
     ] = False,
     cast: Annotated[
         list[str] | None,

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import shlex
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
-from toolkit.errors import FormatError, UnsupportedError
+from toolkit.errors import CheckpointError, FormatError, UnsupportedError
 from toolkit.formats.file import ReadFile
 from toolkit.formats.identify import HDF5, PYTORCH, ZIP, identify
 from toolkit.formats.ranges import FileRange, unpacked
@@ -34,6 +35,8 @@ _UNPICKLE = (
 )
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1
+_MAX_TEXT_BYTES = 256 << 20
+"""Of a text that is read whole; the configurations of the largest published models have a few MB."""
 _MAX_RATIO = 1032
 """Deflate makes at most so many bytes of one (zlib's Technical Details)."""
 
@@ -49,8 +52,10 @@ def open_archive(path: str) -> Checkpoint:
     names = archive.members
     if KERAS_WEIGHTS in names:
         from toolkit.formats.hdf5.reader import Hdf5Checkpoint
+        from toolkit.formats.keras.config import of_archive
 
-        return Hdf5Checkpoint(path, archive.file_of(KERAS_WEIGHTS))
+        told = of_archive(*map(archive.text_of, _KERAS_DOCUMENTS))
+        return Hdf5Checkpoint(path, archive.file_of(KERAS_WEIGHTS), config=told)
     if _KERAS_PICKLED in names:
         raise _pickled(path, member=_KERAS_PICKLED)
     if any(name.endswith(".npy") for name in names):
@@ -78,6 +83,7 @@ def open_keras_folder(path: str) -> Hdf5Checkpoint:
         ReadError: They cannot be read.
     """
     from toolkit.formats.hdf5.reader import Hdf5Checkpoint
+    from toolkit.formats.keras.config import of_archive
 
     weights = ReadFile(os.path.join(path, KERAS_WEIGHTS))
     kind = identify(weights)
@@ -85,7 +91,23 @@ def open_keras_folder(path: str) -> Hdf5Checkpoint:
         raise _pickled(weights.path)
     if kind is not HDF5:
         raise FormatError(kind.what, path=weights.path, hint=kind.hint)
-    return Hdf5Checkpoint(path, FileRange(weights, 0, weights.size), files=folder_files(path))
+    told = of_archive(*(_text_of(os.path.join(path, name)) for name in _KERAS_DOCUMENTS))
+    content = FileRange(weights, 0, weights.size)
+    return Hdf5Checkpoint(path, content, files=folder_files(path), config=told)
+
+
+def _text_of(path: str) -> bytes | None:
+    """Return what a file holds that is a text; `None` if none can be read, or it is huge."""
+    try:
+        file = ReadFile(path)
+    except CheckpointError:
+        return None
+    try:
+        return file.read(0, file.size) if file.size <= _MAX_TEXT_BYTES else None
+    except CheckpointError:
+        return None
+    finally:
+        file.close()
 
 
 def folder_files(path: str) -> list[str]:
@@ -173,6 +195,16 @@ class Archive:
                 return unpacked(member, size, f"{self.file.path}: {name}")
         except (zipfile.BadZipFile, EOFError, ValueError) as error:
             raise FormatError(f"{name!r}: {error}", path=self.file.path) from error
+
+    def text_of(self, name: str) -> bytes | None:
+        """Return what a member holds that is a text; `None` if none can be read, or it is huge."""
+        member = self.members.get(name)
+        if member is None or member.file_size > _MAX_TEXT_BYTES:
+            return None
+        try:
+            return self.zip.read(name)
+        except (zipfile.BadZipFile, EOFError, ValueError, OSError, NotImplementedError, zlib.error):
+            return None
 
     def close(self) -> None:
         """Close it."""

@@ -19,6 +19,9 @@ _STEPS = {"iterations", "_iterations", "iter", "_iter", "step"}
 _RATES = {"learning_rate", "_learning_rate", "_variables", "decay"}
 """What an optimizer has among its children: one of each."""
 
+WRAPPED = ("inner_optimizer", "base_optimizer")
+"""What an optimizer that scales losses calls the one that it wraps (Keras 3; Keras 2)."""
+
 
 class Value(NamedTuple):
     """A value of a node: which one, its key, and the name its variable has in a graph."""
@@ -67,6 +70,12 @@ class ObjectGraph:
             for value in node.attributes
         ]
         self.optimizers = {number for number, node in enumerate(self.nodes) if _is_optimizer(node)}
+        self.optimizers |= {
+            number
+            for number, node in enumerate(self.nodes)
+            for child in node.children
+            if child.local_name in WRAPPED and child.node_id in self.optimizers
+        }
         self._ways = self._shortest_ways()
 
     def object_paths(self) -> dict[str, str]:

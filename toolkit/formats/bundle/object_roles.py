@@ -22,6 +22,10 @@ _AVERAGE = "average"
 _TRAINED, _MADE = "_trainable_variables", "_variables"
 """The lists of a Keras 3 optimizer that are no slots: what it trains, and all that it made."""
 
+_MEAN = {"total", "count"}
+_CONFUSION = {"true_positives", "true_negatives", "false_positives", "false_negatives", "total_cm"}
+"""What metrics call what they sum up (keras/src/metrics)."""
+
 
 def roles(graph: ObjectGraph, variables: Mapping[str, Described]) -> dict[str, Role]:
     """Return the role of each of `variables`, in their order.
@@ -68,6 +72,23 @@ def roles(graph: ObjectGraph, variables: Mapping[str, Described]) -> dict[str, R
         elif found[key].kind == "weight" and graph.through_optimizer(value.node):
             weight = weights.owner_of(value.full_name, variable)
             found[key] = kept_by_optimizer(value.full_name, variable, weight and full_names[weight])
+    metrics = (_of_metrics(graph) - trained) & found.keys()
+    return {key: Role("metric") if key in metrics else role for key, role in found.items()}
+
+
+def _of_metrics(graph: ObjectGraph) -> set[str]:
+    """Return the keys of what metrics sum up.
+
+    They are told by their place, `keras_api/metrics/0/total` (SavedModels of Keras 2), or by what one object
+    keeps: `total` and `count`, or numbers of positives and negatives.
+    """
+    places = {key: f"/{way}" for key, way in graph.object_paths().items()}
+    found = {key for key, way in places.items() if "/keras_api/metrics/" in way}
+    keys = {value.node: value.key for value in graph.values}
+    for node in graph.nodes:
+        parts = {child.local_name: keys[child.node_id] for child in node.children if child.node_id in keys}
+        if parts.keys() >= _MEAN or (parts and parts.keys() <= _CONFUSION):
+            found.update(parts[name] for name in parts.keys() & (_MEAN | _CONFUSION))
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.checkpoint import Checkpoint, Slice, TensorSpec, Variable
-from toolkit.errors import FormatError, ReadError, TruncatedError, UnsupportedError
+from toolkit.errors import CheckpointError, FormatError, ReadError, TruncatedError, UnsupportedError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.assembly import SlicedSource
 from toolkit.formats.bundle.data_files import DataFiles
@@ -29,6 +29,7 @@ from toolkit.formats.bundle.slices import SliceError, TensorSlice, check_tiling
 from toolkit.formats.bundle.table import Table
 from toolkit.formats.bundle.values import BundleValues
 from toolkit.formats.file import ReadFile, identity_of, stat_file
+from toolkit.metadata import Metadata
 from toolkit.names import decode_name, encode_name
 from toolkit.roles import OBJECT_GRAPH, Role
 
@@ -145,6 +146,29 @@ class BundleCheckpoint(Checkpoint):
         from toolkit.formats.bundle import object_roles
 
         return object_roles.roles(graph, self.variables())
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the object graph says of optimizers; nothing where there is none, or it is damaged."""
+        try:
+            graph = self.object_graph()
+        except CheckpointError:
+            graph = None
+        if graph is None:
+            return Metadata()
+        from toolkit.formats.bundle import object_metadata
+
+        return object_metadata.metadata(graph, self._scalar)
+
+    def _scalar(self, name: str) -> float | None:
+        """Return the value of a scalar; `None` if it cannot be read."""
+        variable = self.find(name)
+        if variable is None or variable.shape or variable.dtype.kind not in ("int", "float"):
+            return None
+        try:
+            return float(variable.read().item())
+        except CheckpointError:
+            return None
 
     def object_graph(self) -> ObjectGraph | None:
         """Return the object graph; `None` in a name-based checkpoint.

@@ -19,8 +19,9 @@ import h5py
 import numpy as np
 
 from toolkit.errors import FormatError, UnsupportedError
+from toolkit.formats.keras.legacy import Weight
 from toolkit.formats.origins import KEY, OBJECTS, ROLE, Told, objects_of, told_of
-from toolkit.names import decode_name, parents
+from toolkit.names import decode_name
 
 RANDOM_STATES = "seed_generators/vars/"
 UNTRACKED = "optimizer/untracked/vars/"
@@ -37,14 +38,16 @@ class Named(NamedTuple):
     Attributes:
         layout: `tf`, `keras`, `keras3` or `plain`.
         datasets: Path of the dataset of each variable, by its name.
-        paths: Readable names, by those names that are not.
-        optimizer: The names of what an optimizer keeps, where the layout tells.
+        optimizer: Of `keras`, the names of what an optimizer keeps, in order.
+        weights: Of `keras`, the weights in order, with their layers.
+        called: Of `keras3`, what objects are called, by their groups; empty where that is not said.
     """
 
     layout: str
     datasets: dict[str, str]
-    paths: dict[str, str]
-    optimizer: frozenset[str]
+    optimizer: tuple[str, ...] = ()
+    weights: tuple[Weight, ...] = ()
+    called: Mapping[str, str] = {}
 
 
 def read(file: h5py.File, datasets: Mapping[str, h5py.Dataset], path: str) -> Named:
@@ -70,7 +73,7 @@ def read(file: h5py.File, datasets: Mapping[str, h5py.Dataset], path: str) -> Na
         return _read_keras(file, root, datasets, path)
     if any(part in f"/{name}" for name in datasets for part in ("/vars/", "/_layer_checkpoint_dep")):
         return _read_keras3(file, datasets)
-    return Named("plain", {name: name for name in datasets}, {}, frozenset())
+    return Named("plain", {name: name for name in datasets})
 
 
 def _read_tf(datasets: Mapping[str, h5py.Dataset], path: str) -> Named:
@@ -82,7 +85,7 @@ def _read_tf(datasets: Mapping[str, h5py.Dataset], path: str) -> Named:
             what = f"{place!r}: attribute tf_name"
             raise FormatError(what, path=path, expected="a name of its own", found=repr(name))
         named[name] = place
-    return Named("tf", named, {}, frozenset())
+    return Named("tf", named)
 
 
 def read_origin(
@@ -130,7 +133,8 @@ def _read_keras(file: h5py.File, root: str, datasets: Mapping[str, h5py.Dataset]
             found += [(extra, w, f"{parent}/{w}") for w in _names(file[parent], "weight_names", path)]
     weights = [weight.removesuffix(":0") for _, weight, _ in found]
     named: dict[str, str] = {}
-    optimizer = set()
+    optimizer: list[str] = []
+    listed: list[Weight] = []
     for (layer, weight, place), short in zip(found, weights, strict=True):
         if place not in datasets and place in file:
             stored = getattr(file[place], "dtype", "a group")
@@ -146,33 +150,22 @@ def _read_keras(file: h5py.File, root: str, datasets: Mapping[str, h5py.Dataset]
             raise FormatError(f"weight {weight!r}: listed twice", path=path)
         named[name] = place
         if layer == "optimizer_weights":
-            optimizer.add(name)
-    return Named("keras", named, {}, frozenset(optimizer))
+            optimizer.append(name)
+        else:
+            listed.append(Weight(name, layer, short))
+    return Named("keras", named, tuple(optimizer), tuple(listed))
 
 
 def _read_keras3(file: h5py.File, datasets: Mapping[str, h5py.Dataset]) -> Named:
-    called: dict[str, str] = {}  # what the object in each group is called
-    paths: dict[str, str] = {}
-    for place in datasets:
-        group, _, leaf = place.rpartition("/vars/") if "/vars/" in place else ("", "", place[5:])
-        if not place.endswith(f"vars/{leaf}") or "/" in leaf:
-            continue
-        objects = [*reversed(parents(group)), group]
-        for each in objects:
-            if each not in called:
-                called[each] = _called(file, each)
-        if called[group]:
-            paths[place] = "/".join([*filter(None, map(called.get, objects)), leaf])
-    readable = list(paths.values())
-    paths = {place: name for place, name in paths.items() if readable.count(name) == 1}
-    optimizer = frozenset(place for place in datasets if place.startswith(("optimizer/", "_optimizer/")))
-    return Named("keras3", {place: place for place in datasets}, paths, optimizer)
+    called: dict[str, str] = {}
 
+    def visit(name: str, item: Any) -> None:
+        group, _, kind = name.rpartition("/")
+        if kind == "vars" and isinstance(item, h5py.Group):
+            called[group] = _text(item.attrs.get("name"))
 
-def _called(file: h5py.File, group: str) -> str:
-    """Return the name of the object that a group of Keras 3's layout stands for; empty if none is told."""
-    held = file.get(f"{group}/vars" if group else "vars")
-    return _text(held.attrs.get("name")) if isinstance(held, h5py.Group) else ""
+    file.visititems(visit)
+    return Named("keras3", {place: place for place in datasets}, called=called)
 
 
 def _names(group: Any, attribute: str, path: str) -> list[str]:
@@ -186,6 +179,12 @@ def _names(group: Any, attribute: str, path: str) -> list[str]:
         while len(parts) < _MAX_PARTS and f"{attribute}{len(parts)}" in group.attrs:
             parts.append(group.attrs[f"{attribute}{len(parts)}"])
     return [_text(name) for part in parts for name in np.asarray(part).reshape(-1).tolist()]
+
+
+def texts(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a whole model's file says in attributes of its root, of those that are texts."""
+    names = ("keras_version", "backend", "model_config", "training_config")
+    return {name: _text(attributes[name]) for name in names if name in attributes}
 
 
 def _text(value: Any) -> str:

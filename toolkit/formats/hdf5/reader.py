@@ -8,7 +8,6 @@ Source: HDF5 File Format Specification 3.0; h5py's documentation.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,20 +18,21 @@ import numpy as np
 
 from toolkit import checksum, dtypes
 from toolkit.checkpoint import TensorSpec, Variable
-from toolkit.dtypes import DType
-from toolkit.errors import ChecksumError, FormatError, ReadError, UnsupportedError
+from toolkit.errors import CheckpointError, ChecksumError, FormatError
 from toolkit.formats.blocks import block_shape, extent, regions
 from toolkit.formats.file import ReadFile, closed
 from toolkit.formats.hdf5 import layouts
 from toolkit.formats.hdf5 import types as hdf5_types
+from toolkit.formats.hdf5.opened import Opened, dtype_of, line, open_file, order_of_writing, reported
+from toolkit.formats.keras import understood
+from toolkit.formats.keras.config import NOTHING, Config, of_attributes
 from toolkit.formats.origins import ExportedCheckpoint
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.streamed import MeasuredSpec, StreamedSource, stored_strings
 from toolkit.formats.weight_map import index_name
-from toolkit.roles import FlatNames, Role, assign, kept_by_optimizer
+from toolkit.metadata import Metadata
+from toolkit.roles import Role
 
-_CACHE_BYTES = 64 << 20
-"""Of unpacked chunks of a dataset, so that one that is larger than a block is not unpacked for each."""
 _MAX_RATIO = 1032
 """Deflate makes at most so many bytes of one (zlib's Technical Details)."""
 _SPARE_BYTES = 64 << 20
@@ -56,6 +56,8 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         path: Of the file, or of the archive or folder that it lies in.
         content: The file, if it lies in another, or in a folder.
         files: The paths of all that is read; by default `path` alone.
+        config: What is told beside the file, in an archive or folder of Keras's; a whole model's `.h5` tells
+            that itself.
 
     Raises:
         FormatError: The file is damaged, or breaks a rule of its layout.
@@ -65,7 +67,12 @@ class Hdf5Checkpoint(ExportedCheckpoint):
     format = "hdf5"
 
     def __init__(
-        self, path: str, content: FileRange | None = None, *, files: Sequence[str] | None = None
+        self,
+        path: str,
+        content: FileRange | None = None,
+        *,
+        files: Sequence[str] | None = None,
+        config: Config = NOTHING,
     ) -> None:
         self.path = path
         self._file_paths = [path] if files is None else list(files)
@@ -75,14 +82,15 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         else:
             self.format = "keras"
         opened = open_file(content, path)
-        self._take(opened, dict.fromkeys(opened.datasets, path))
+        self._take(opened, dict.fromkeys(opened.datasets, path), config)
 
-    def _take(self, opened: Opened, paths: Mapping[str, str]) -> None:
+    def _take(self, opened: Opened, paths: Mapping[str, str], config: Config = NOTHING) -> None:
         """Become the variables of what was opened.
 
         Args:
             opened: The file, or one with the structure of several.
             paths: The path of the file that each dataset lies in, by the place of the dataset.
+            config: What is told beside it.
         """
         self._file = opened.file
         self._left_out = opened.left_out
@@ -90,8 +98,8 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             named = layouts.read(opened.file, opened.datasets, self.path)
             placed = {name: opened.datasets[place] for name, place in named.datasets.items()}
             told, objects = layouts.read_origin(opened.file, placed, named.layout, self.path)
+            texts = layouts.texts(opened.file.attrs) if named.layout == "keras" else {}
         self.layout = named.layout
-        self._optimizer = named.optimizer
         sources = {path: _Datasets(path) for path in paths.values()}
         where = {name: paths[place] for name, place in named.datasets.items()}
         variables = {
@@ -99,25 +107,59 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             for name, dataset in placed.items()
         }
         self._settle(variables, told, objects)
-        self._readable |= named.paths
+        self._known = understood.Understood(
+            named.layout,
+            self._variables,
+            config=config if config != NOTHING else of_attributes(texts),
+            called=named.called,
+            written=order_of_writing(opened.datasets, paths) if named.layout == "keras3" else {},
+            weights=named.weights,
+            optimizer=named.optimizer,
+            attributes={"backend": texts["backend"]} if texts.get("backend") else {},
+        )
 
     def roles(self) -> dict[str, Role]:
         """Return the role of each variable; what the file says an optimizer keeps is no weight."""
         if self.layout == "tf":
             return super().roles()
-        roles = assign(self._variables)
-        weights = FlatNames({n: v for n, v in self._variables.items() if n not in self._optimizer})
-        for name in self._optimizer:
-            if roles[name].kind == "weight":
-                variable = self._variables[name]
-                roles[name] = kept_by_optimizer(name, variable, weights.owner_of(name, variable))
-        states = [name for name in roles if name.startswith(layouts.RANDOM_STATES)]
-        return roles | dict.fromkeys(states, Role("counter"))
+        states = [name for name in self._variables if name.startswith(layouts.RANDOM_STATES)]
+        return {**self._known.roles, **dict.fromkeys(states, Role("counter"))}
+
+    def paths(self) -> dict[str, str]:
+        """Return readable names, by those keys that are none."""
+        return super().paths() if self.layout == "tf" else dict(self._known.paths)
+
+    def trained(self) -> frozenset[str] | None:
+        """Return the names of what is trained, by the configuration of the model or the optimizer's state."""
+        return super().trained() if self.layout == "tf" else self._known.trained
+
+    def kept_by_optimizers(self) -> frozenset[str]:
+        """Return the names of what optimizers keep."""
+        return self._known.kept
 
     @property
     def optimizer_names(self) -> tuple[str, ...]:
         """The variables that an optimizer keeps, where the layout tells, in the order of the file."""
-        return tuple(name for name in self._variables if name in self._optimizer)
+        return tuple(name for name in self._variables if name in self._known.kept)
+
+    def slot_starts(self) -> Mapping[str, float | None]:
+        """Return what slots start with, where the class of their optimizer is told."""
+        return self._known.starts
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file, or what lies beside it, says of the model and its optimizer."""
+        return self._known.metadata(self._scalar)
+
+    def _scalar(self, name: str) -> float | None:
+        """Return the value of a scalar; `None` if it cannot be read."""
+        variable = self._variables[name]
+        if variable.shape or variable.dtype.kind not in ("int", "float"):
+            return None
+        try:
+            return float(variable.read().item())
+        except CheckpointError:
+            return None
 
     def write_skeleton(self, path: str, fills: Mapping[Variable, int]) -> None:
         """Write the new file `path` with this one's structure, as `skeleton.write` says."""
@@ -162,116 +204,8 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         self._file.close()
 
 
-class Opened(NamedTuple):
-    """An HDF5 file, open.
-
-    Attributes:
-        file: The file.
-        datasets: Its datasets by their places in it.
-        left_out: The places of those that are no tensors.
-    """
-
-    file: h5py.File
-    datasets: dict[str, h5py.Dataset]
-    left_out: list[str]
-
-
-def open_file(content: FileRange, path: str) -> Opened:
-    """Open an HDF5 file.
-
-    Args:
-        content: The file.
-        path: What it is called in messages.
-
-    Raises:
-        FormatError: It is damaged.
-        UnsupportedError: It leads out of itself.
-    """
-    with reported(path):
-        file = h5py.File(content, "r", rdcc_nbytes=_CACHE_BYTES)
-        return Opened(file, *walk(file, path))
-
-
-@contextlib.contextmanager
-def reported(path: str) -> Iterator[None]:
-    """Let what h5py raises within the block be a FormatError of the file `path`."""
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, FormatError | ReadError):
-            raise
-        raise FormatError(f"HDF5: {_line(error)}", path=path) from error
-
-
-def walk(file: h5py.File, path: str) -> tuple[dict[str, h5py.Dataset], list[str]]:
-    """Return all datasets by their paths, and the paths of those that are no tensors."""
-    found: dict[str, h5py.Dataset] = {}
-    left_out = []
-    seen = set()
-    waiting: list[tuple[str, h5py.Group]] = [("", file)]
-    while waiting:
-        prefix, group = waiting.pop()
-        below = []
-        for name in group:
-            place = f"{prefix}{name}"
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise UnsupportedError(
-                    f"{place!r}: a link to another place",
-                    path=path,
-                    hint="copy the file with `h5repack`, or load it with the program that wrote it",
-                )
-            item = group[name]
-            address = h5py.h5o.get_info(item.id).addr
-            if isinstance(item, h5py.Group):
-                if address in seen:
-                    raise UnsupportedError(f"{place!r}: a group that stands in two places", path=path)
-                seen.add(address)
-                below.append((f"{place}/", item))
-            elif isinstance(item, h5py.Dataset):
-                _refuse_elsewhere(item, place, path)
-                if _dtype_of(item) is None:
-                    left_out.append(place)
-                else:
-                    found[place] = item
-        waiting.extend(reversed(below))
-    return found, left_out
-
-
-def _refuse_elsewhere(dataset: h5py.Dataset, place: str, path: str) -> None:
-    """Refuse a dataset whose values lie in other files."""
-    if dataset.external or dataset.is_virtual:
-        what = "external storage" if dataset.external else "a virtual dataset"
-        raise UnsupportedError(
-            f"{place!r}: {what}, whose values lie in other files",
-            path=path,
-            hint="copy them into one file, with h5py or `h5repack`",
-        )
-
-
-def _dtype_of(dataset: h5py.Dataset) -> DType | None:
-    """Return TensorFlow's dtype of a dataset's values; `None` if it has none."""
-    if dataset.shape is None:
-        return None
-    if dataset.dtype == np.dtype("V2") and dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16"):
-        return dtypes.BY_NAME["bfloat16"]  # as Keras 3 stores it: its bytes
-    told = dataset.attrs.get("tf_dtype")
-    told = told.decode("ascii", "replace") if isinstance(told, bytes) else told
-    if isinstance(told, str) and told in dtypes.BY_NAME:
-        meant = dtypes.BY_NAME[told]
-        if meant.kind != "string" and hdf5_types.stored_dtype(meant) == dataset.dtype.newbyteorder("="):
-            return meant
-    is_bytes = h5py.check_vlen_dtype(dataset.dtype) == np.dtype(np.uint8) and told == "string"
-    if is_bytes or h5py.check_string_dtype(dataset.dtype) is not None or dataset.dtype.kind == "S":
-        return dtypes.BY_NAME["string"]
-    if dataset.dtype.kind not in "fiubc":
-        return None
-    dtype = dtypes.BY_NAME.get(dataset.dtype.newbyteorder("=").name)
-    return dtype if dtype is not None and dtype.itemsize == dataset.dtype.itemsize else None
-
-
 def _variable(name: str, dataset: h5py.Dataset, source: _Datasets, path: str) -> Variable:
-    dtype = _dtype_of(dataset)
+    dtype = dtype_of(dataset)
     assert dtype is not None
     crc = dataset.attrs.get("crc32c")
     token = _Token(dataset, int(crc) if isinstance(crc, np.integer) else None)
@@ -343,7 +277,7 @@ class _Datasets(StreamedSource):
         try:
             return dataset[region]
         except (OSError, RuntimeError, ValueError) as error:
-            raise FormatError(f"values of {variable.name!r}: {_line(error)}", path=self._path) from error
+            raise FormatError(f"values of {variable.name!r}: {line(error)}", path=self._path) from error
 
     def _compare(self, variable: Variable, computed: int) -> None:
         stored = variable.token.crc32c
@@ -351,7 +285,3 @@ class _Datasets(StreamedSource):
             raise ChecksumError(
                 repr(variable.name), path=self._path, offset=0, stored=stored, computed=computed
             )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

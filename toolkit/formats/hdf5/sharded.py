@@ -22,7 +22,8 @@ import h5py
 
 from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.file import ReadFile
-from toolkit.formats.hdf5.reader import Hdf5Checkpoint, Opened, open_file, reported, walk
+from toolkit.formats.hdf5.opened import Opened, open_file, reported, walk
+from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 from toolkit.formats.identify import HDF5, identify
 from toolkit.formats.ranges import FileRange
 from toolkit.formats.weight_map import WeightMap

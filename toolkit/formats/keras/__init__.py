@@ -1,0 +1,1 @@
+"""What Keras's files say: true names, what is trained, and whose the optimizer's state is."""
