@@ -382,6 +382,8 @@ class TestKilled:
             assert step == 4 or (outcome["killed"] and step == 3), outcome
             assert outcome["value"] == step, outcome
             assert outcome["skipped"] == 0, outcome
+            # latest, log, opening the directory, and TensorFlow once it is repaired
+            assert outcome["told"] == [step] * 4, outcome
             # whoever saves next cleans up
             assert outcome["indexes"] == [f"model.ckpt-{step}.index", "model.ckpt-5.index"], outcome
             assert outcome["others"] == ["checkpoint", "model.ckpt.keeper.json"], outcome

@@ -329,3 +329,18 @@ def test_trap_23_a_full_disk_leaves_the_old_checkpoint_whole(session, tmp_path, 
     with pytest.raises(toolkit.PublishError, match="no space left on device"):
         toolkit.save(session, tmp_path / "m", force=True)
     assert contents(tmp_path) == before
+
+
+def test_trap_25_a_save_that_the_state_file_lacks_is_found(session, tmp_path):
+    from toolkit import latest, plan_repair
+
+    w = v1.get_variable("w", [2])
+    initialize(session)
+    saver = v1.train.Saver({"w": w})
+    saver.save(session, f"{tmp_path}/m", global_step=230)
+    saver.save(session, f"{tmp_path}/m", global_step=240, write_state=False)  # as if it was killed then
+    assert tf.train.latest_checkpoint(str(tmp_path)) == f"{tmp_path}/m-230"
+    assert latest(tmp_path).step == 240
+    assert open_checkpoint(tmp_path).path == f"{tmp_path}/m-240"
+    plan_repair(tmp_path).apply()
+    assert tf.train.latest_checkpoint(str(tmp_path)) == f"{tmp_path}/m-240"

@@ -128,6 +128,11 @@ def _in_directory(directory: str, last: int | None) -> list[str]:
     complete = [each for each in there if each.is_complete]
     stepped = [each for each in complete if each.step is not None] or complete
     newest = latest_of(directory, stepped)
+    if newest is None and complete:
+        raise UsageError(
+            f"{directory}: nothing tells which checkpoints are of one training",
+            hint="name the checkpoints to average",
+        )
     found = [each.path for each in stepped if newest is not None and each.family == newest.family]
     if last is not None and len(found) < last:
         raise UsageError(

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from toolkit.errors import UsageError
-
-Mode = Literal["max", "min"]
-
-
-class Saved(NamedTuple):
-    """A save.
-
-    Attributes:
-        name: Of the checkpoint in its directory: a prefix, or a file of weights.
-        step: Of the training.
-        time: When it was saved, in seconds since 1970.
-        metric: How good the model was, if that was told.
-    """
-
-    name: str
-    step: int
-    time: float
-    metric: float | None = None
+from toolkit.formats.records import Mode, Saved
 
 
 class Retention(NamedTuple):

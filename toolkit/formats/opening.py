@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from toolkit.checkpoint import Checkpoint
+from toolkit.errors import CheckpointError
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.identify import HDF5, KERAS_FOLDER, SAFETENSORS, WEIGHT_MAP, ZIP
 from toolkit.formats.locating import Found, Note, locate
@@ -24,11 +25,11 @@ def open_checkpoint(
         path: A prefix (`run/model.ckpt-100`); one of its files (`.index`, `.data-…`, `.meta`); a V1
             checkpoint, or one of its files; an HDF5 file, a `.keras` archive, or a folder that was saved
             instead of one; a `.safetensors` file; the index of several `.safetensors` files or of Keras's
-            sharded weights (`x.weights.json`), or one of these files; an `.npz` archive; a directory with a
-            `checkpoint` state file (its latest one), of a SavedModel, or with one checkpoint in it; or the
-            state file itself.
+            sharded weights (`x.weights.json`), or one of these files; an `.npz` archive; a training directory
+            (its latest checkpoint, as `latest` tells it), one of a SavedModel, or one with one checkpoint in
+            it; or a state file.
         note: Called where the path was not taken literally: the state file names a checkpoint that
-            has moved, say.
+            has moved, or there is a later one than it names.
         partial: Open also what lacks a file without which not all names are known: one of several V1,
             safetensors or HDF5 files. `Checkpoint.missing_files` names it. The names of a V2 checkpoint are
             known without its data files: it is opened in any case, and reading values says what is missing.
@@ -38,7 +39,7 @@ def open_checkpoint(
         FormatError: It is not a checkpoint; the message says what it is instead.
     """
     note = note or (lambda _: None)
-    found = locate(os.fspath(path), note)
+    found = locate(os.fspath(path), note, is_complete)
     if found.is_bundle:
         return BundleCheckpoint(found.path)
     if found.kind in (HDF5, KERAS_FOLDER):
@@ -56,6 +57,16 @@ def open_checkpoint(
     from toolkit.formats.bundle.v1 import V1Checkpoint
 
     return V1Checkpoint(found.path, found.files, partial=partial)
+
+
+def is_complete(path: str) -> bool:
+    """Return whether the checkpoint at `path` can be read, as far as the lengths of its files tell."""
+    try:
+        with open_checkpoint(path) as checkpoint:
+            checkpoint.check_files()
+    except CheckpointError:
+        return False
+    return True
 
 
 def as_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str], *, partial: bool = False) -> Checkpoint:

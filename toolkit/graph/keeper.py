@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from toolkit import checksum
 from toolkit.change.kept import KeptDirectory
-from toolkit.change.records import WEIGHTS
-from toolkit.change.retention import Mode, Retention, Saved
+from toolkit.change.retention import Retention
 from toolkit.errors import CheckpointError, FormatError, MismatchError, PublishError, UsageError
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import renumber
 from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.read_back import checksum_of
+from toolkit.formats.records import WEIGHTS, Mode, Saved
 from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.restore import plan_restore
