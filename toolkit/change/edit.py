@@ -189,6 +189,7 @@ class Edit:
         *,
         data: DataMode = "auto",
         keep_meta: bool = False,
+        check: bool = False,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
@@ -199,16 +200,17 @@ class Edit:
             prefix: The path without `.index`; it must not be one of the sources.
             data: As in `plan`.
             keep_meta: Copy the `.meta` file (a Saver's graph) as it is, old names and all.
+            check: Also read the values in files that are shared by hard link, and compare their checksums.
             force: Replace the checkpoint there.
             sync: Make it survive a power loss.
-            progress: Is told the size of each chunk that was moved.
+            progress: Is told the size of each chunk that was moved, or checked.
 
         Raises:
             CheckpointError: As `FilePlan.write`.
         """
         refuse_ending(os.fspath(prefix))
         plan = self.plan(data=data)
-        plan.write(prefix, keep_meta=keep_meta, force=force, sync=sync, progress=progress)
+        plan.write(prefix, keep_meta=keep_meta, check=check, force=force, sync=sync, progress=progress)
         return plan
 
     def _after(self, *steps: Callable[[Draft], None]) -> Edit:
