@@ -146,10 +146,14 @@ def listed(patterns: str | Iterable[str]) -> list[str]:
     Raises:
         UsageError: One is no text.
     """
+    if not isinstance(patterns, Iterable):
+        raise UsageError(f"expected patterns, got {patterns!r}", hint="a pattern is text: a name or a scope")
     found = [patterns] if isinstance(patterns, str) else list(patterns)
     for pattern in found:
         if not isinstance(pattern, str):
-            raise UsageError(f"expected a pattern, got {pattern!r}", hint="patterns are text")
+            raise UsageError(
+                f"expected a pattern, got {pattern!r}", hint="a pattern is text: a name or a scope"
+            )
     return found
 
 

@@ -56,6 +56,10 @@ class Found(NamedTuple):
     metric: float | None
     mode: Mode
 
+    def __repr__(self) -> str:
+        step = "no step" if self.step is None else f"step {self.step}"
+        return f"<Found {self.path!r}: {step}, {'complete' if self.is_complete else 'broken'}>"
+
     @property
     def name(self) -> str:
         """Its name in the directory."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from toolkit.arguments import checked
 from toolkit.change.directory import (
     Found,
     best_of,
@@ -44,7 +45,13 @@ class Logged(NamedTuple):
     metric: float | None
     problem: str | None
 
+    def __repr__(self) -> str:
+        step = "no step" if self.step is None else f"step {self.step}"
+        what = [step, *(["latest"] if self.latest else []), *(["best"] if self.best else [])]
+        return f"<Logged {self.path!r}: {', '.join([*what, *([] if self.complete else ['broken'])])}>"
 
+
+@checked
 def log(directory: str | os.PathLike[str]) -> list[Logged]:
     """Return the checkpoints of a training directory, by their steps, oldest first.
 
@@ -74,6 +81,7 @@ def log(directory: str | os.PathLike[str]) -> list[Logged]:
     ]
 
 
+@checked
 def latest(directory: str | os.PathLike[str], *, note: Callable[[str], None] | None = None) -> Found:
     """Return the latest checkpoint of a training directory that is complete.
 

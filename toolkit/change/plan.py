@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from toolkit.arguments import checked
 from toolkit.change.results import Progress, watched
 from toolkit.change.unchanged import refuse_changed, states_of
-from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
+from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import PublishError, UsageError
 from toolkit.formats.bundle import naming, sharding
 from toolkit.formats.bundle.publication import publish_bundle
@@ -20,6 +21,7 @@ from toolkit.formats.endings import refuse_ending
 from toolkit.formats.read_back import check_written
 from toolkit.made_directories import existing_directory
 from toolkit.names import encode_name
+from toolkit.places import NOWHERE
 from toolkit.plan import Advice, Bytes, Plan, Verdict
 from toolkit.units import count, parse_size, size
 
@@ -93,6 +95,7 @@ class FilePlan(Plan):
         """Whether the values in files that are shared by hard link were read and compared."""
         return self._is_checked if self.bytes.linked else None
 
+    @checked
     def aim(self, prefix: str | os.PathLike[str]) -> None:
         """Let `bytes` and `notes` say what writing to `prefix` would move: no link leaves its file system."""
         if self._mode is None:
@@ -129,6 +132,7 @@ class FilePlan(Plan):
         moved = {"bytes": self.bytes._asdict(), "linked_checked": self.linked_checked}
         return {**super().to_dict(), **moved}
 
+    @checked
     def write(
         self,
         prefix: str | os.PathLike[str],
@@ -186,6 +190,7 @@ class FilePlan(Plan):
         path = self.sources[0].path + naming.META
         return path if os.path.isfile(path) else None
 
+    @checked
     def rehearse(self, *, check: bool = False, progress: Progress | None = None) -> None:
         """Make what is cast, and throw it away: to know beforehand that all values fit.
 

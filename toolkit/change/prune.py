@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toolkit.arguments import checked
 from toolkit.change.directory import (
     Found,
     as_saved,
@@ -21,11 +22,12 @@ from toolkit.errors import CheckpointError, UsageError
 from toolkit.formats.bundle.state import FILE_NAME, State, content_of, read_state, state_files, write_state
 from toolkit.formats.records import read_record
 from toolkit.formats.saves import target_of, trainings_of
+from toolkit.units import size
 
 _DAY = 24 * 60 * 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pruning:
     """What stays of a training directory's checkpoints, and what goes. `apply` does it.
 
@@ -43,6 +45,11 @@ class Pruning:
     latest: Found | None = None
     """The latest save, where the state file names an earlier one."""
 
+    def __repr__(self) -> str:
+        what = f"{len(self.kept)} keep, {len(self.removed)} remove, {size(self.nbytes)}"
+        return f"<Pruning of {self.directory!r}: {what}>"
+
+    @checked
     def apply(self, *, sync: bool = True) -> None:
         """Take what goes out of the state file, then remove its files, each index first.
 
@@ -70,6 +77,7 @@ class Pruning:
             remove_files(file.path for file in each.files)
 
 
+@checked
 def plan_prune(
     directory: str | os.PathLike[str],
     *,
@@ -99,8 +107,8 @@ def plan_prune(
     """
     directory = os.fspath(directory)
     Retention(keep, keep_every, keep_best).check()
-    if not 0 <= older_than < float("inf"):
-        raise UsageError(f"older_than {older_than}: expected 0 days or more")
+    if not isinstance(older_than, (int, float)) or not 0 <= older_than < float("inf"):
+        raise UsageError(f"older_than: expected 0 days or more, got {older_than!r}")
     found = checkpoints_of(directory)
     for training in trainings_of(directory) if keep_best else ():
         read_record(directory, training)

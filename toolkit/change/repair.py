@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from toolkit import staging
+from toolkit.arguments import checked
 from toolkit.change.directory import Found, checkpoints_of, latest_in
 from toolkit.change.removal import remove_files
 from toolkit.errors import CheckpointError, PublishError
@@ -42,7 +43,7 @@ class Orphan(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Repair:
     """What is to be put right in a training directory. `apply` does it.
 
@@ -64,11 +65,22 @@ class Repair:
     broken: tuple[Found, ...]
     before: bytes
 
+    def __repr__(self) -> str:
+        found = (
+            ("changed", self.changes),
+            ("removed", self.orphans),
+            ("left", self.left),
+            ("broken", self.broken),
+        )
+        what = ", ".join(f"{len(each)} {called}" for called, each in found if each) or "all is well"
+        return f"<Repair of {self.directory!r}: {what}>"
+
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to do."""
         return self.state is not None or bool(self.orphans)
 
+    @checked
     def apply(self, *, sync: bool = True) -> None:
         """Write the state file, and remove the orphans.
 
@@ -99,6 +111,7 @@ def _not_removed(path: str, why: str) -> PublishError:
     return PublishError(f"{path}: cannot be removed: {why}", path=path, hint="see who may write here")
 
 
+@checked
 def plan_repair(directory: str | os.PathLike[str]) -> Repair:
     """Plan to put a training directory right. `apply` does it.
 

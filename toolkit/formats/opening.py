@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from toolkit.arguments import checked, path_of
 from toolkit.checkpoint import Checkpoint
 from toolkit.errors import CheckpointError
 from toolkit.formats.bundle.reader import BundleCheckpoint
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 
 
+@checked
 def open_checkpoint(
     path: str | os.PathLike[str], *, note: Note | None = None, partial: bool = False
 ) -> Checkpoint:
@@ -35,11 +37,12 @@ def open_checkpoint(
             known without its data files: it is opened in any case, and reading values says what is missing.
 
     Raises:
+        UsageError: `path` is no path.
         ReadError: There is nothing, or it cannot be read, or files are missing.
         FormatError: It is not a checkpoint; the message says what it is instead.
     """
     note = note or (lambda _: None)
-    found = locate(os.fspath(path), note, is_complete)
+    found = locate(path_of(path), note, is_complete)
     if found.is_bundle:
         return BundleCheckpoint(found.path)
     if found.kind in (HDF5, KERAS_FOLDER):
@@ -77,10 +80,11 @@ def as_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str], *, partial: b
         partial: Take also one that lacks files, of which names alone are wanted.
 
     Raises:
+        UsageError: `checkpoint` is neither.
         ReadError, FormatError: As `open_checkpoint`; or files are missing.
     """
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = open_checkpoint(checkpoint, partial=partial)
+        checkpoint = open_checkpoint(path_of(checkpoint, "checkpoint"), partial=partial)
     if not partial:
         checkpoint.check_present()
     return checkpoint

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit import checksum
+from toolkit.arguments import checked, path_of
 from toolkit.change.kept import KeptDirectory
 from toolkit.change.retention import Retention
 from toolkit.errors import CheckpointError, FormatError, MismatchError, PublishError, UsageError
@@ -27,6 +28,7 @@ from toolkit.graph.saving import saver_of
 from toolkit.graph.trackables import variables_of
 from toolkit.graph.variables import by_name, dtype_of, shape_of
 from toolkit.publish import Publication
+from toolkit.units import count
 from toolkit.urls import refuse_url_to_write
 
 _SPARE_BYTES = 1 << 20
@@ -47,6 +49,10 @@ class Restored(NamedTuple):
     step: int
     plan: GraphPlan | ObjectPlan
     skipped: tuple[CheckpointError, ...]
+
+    def __repr__(self) -> str:
+        skipped = f", {len(self.skipped)} newer ones skipped" if self.skipped else ""
+        return f"<Restored {self.path!r}: step {self.step}, {self.plan.summary()}{skipped}>"
 
 
 class CheckpointKeeper:
@@ -71,6 +77,7 @@ class CheckpointKeeper:
         FormatError: The record of earlier saves is damaged.
     """
 
+    @checked
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -84,9 +91,11 @@ class CheckpointKeeper:
     ) -> None:
         self._retention = Retention(keep, keep_every, keep_best, mode)
         self._retention.check()
-        if not name or os.path.basename(name) != name:
-            raise UsageError(f"name {name!r}: expected one without a directory", hint="name='model.ckpt'")
-        self._directory = os.fspath(directory)
+        if not isinstance(name, str) or not name or os.path.basename(name) != name:
+            raise UsageError(
+                f"name: expected one without a directory, got {name!r}", hint="name='model.ckpt'"
+            )
+        self._directory = path_of(directory, "directory")
         self._name = name
         self._sync = sync
         refuse_url_to_write(self._directory)
@@ -99,6 +108,10 @@ class CheckpointKeeper:
                 hint="choose another directory",
             ) from error
         self._kept = KeptDirectory(self._directory, name, self._retention, sync=sync)
+
+    def __repr__(self) -> str:
+        newest = f", the newest {self.saves[-1].name}" if self.saves else ""
+        return f"<CheckpointKeeper {self._directory!r}: {count(len(self.saves), 'save')}{newest}>"
 
     @property
     def saves(self) -> tuple[Saved, ...]:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from toolkit.checkpoint import NOWHERE, Extent, Variable
+from toolkit.checkpoint import Variable
 from toolkit.errors import MismatchError
 from toolkit.formats.bundle import naming, transfer
 from toolkit.formats.bundle.reader import BundleCheckpoint
@@ -24,6 +24,7 @@ from toolkit.formats.bundle.slices import TensorSlice
 from toolkit.formats.bundle.writer import BundleWriter
 from toolkit.formats.read_back import check_names, check_value_of, checksum_of
 from toolkit.names import encode_name
+from toolkit.places import NOWHERE, Extent
 
 DataMode = Literal["auto", "link", "copy"]
 DATA_MODES: tuple[DataMode, ...] = ("auto", "link", "copy")

@@ -93,6 +93,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         self.layout = named.layout
         self._optimizer = named.optimizer
         sources = {path: _Datasets(path) for path in paths.values()}
+        self.own(*sources.values())
         where = {name: paths[place] for name, place in named.datasets.items()}
         variables = {
             name: _variable(name, dataset, sources[where[name]], where[name])
