@@ -74,7 +74,8 @@ def choose(name: str, value: Any, choices: Iterable[str]) -> None:
         return
     near = names.nearest(value, choices, count=1) if isinstance(value, str) else []
     hint = f"the nearest: {option(name, near[0])}" if near else f"such as {option(name, choices[0])}"
-    raise UsageError(f"{name}: expected one of {', '.join(choices)}, got {_shown(value)}", hint=hint)
+    expected = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    raise UsageError(f"{name}: expected {expected}, got {_shown(value)}", hint=hint)
 
 
 def text_of(name: str, value: Any) -> str:

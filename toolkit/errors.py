@@ -158,6 +158,10 @@ class MismatchError(CheckpointError, ValueError):
 class UsageError(CheckpointError, ValueError):
     """What was asked for has no meaning: a bad pattern, initializer, rename or dtype."""
 
+    def __str__(self) -> str:
+        text = in_python(self.message)  # which may be about an option
+        return text if self.hint is None else f"{text}\nhint: {in_python(self.hint)}"
+
 
 class ModelError(CheckpointError, RuntimeError):
     """A model function cannot be found or run, or the graph it builds cannot be used."""

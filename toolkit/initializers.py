@@ -22,6 +22,7 @@ from toolkit import casting, names
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
 from toolkit.roles import ATTRIBUTE
+from toolkit.wording import typed
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -193,7 +194,7 @@ def check(spec: Spec, shape: Shape, dtype: DType, name: str) -> None:
 
 def _unfit(spec: Spec, name: str, why: str) -> UsageError:
     return UsageError(
-        f"{name}: {spec} {why}", hint=f"leave it out with --exclude '{name}', or choose another"
+        f"{name}: {spec} {why}", hint=f"leave it out with {typed('exclude', name)}, or choose another"
     )
 
 

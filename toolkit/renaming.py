@@ -201,7 +201,7 @@ def _apply(rule: OldNew, roles: Mapping[str, Role], where: str) -> dict[str, str
             raise UsageError(
                 f"{rule}: matches no character of any name", hint="--rename 're:^(.*)$=net/\\1' adds a scope"
             )
-        raise not_found(rule.sought or rule.old, roles, where=where)
+        raise not_found(rule.sought or rule.old, roles, where=where, globs=False)
     for name, target in renamed.items():
         _refuse_odd(str(rule), name, target)
     return renamed

@@ -40,7 +40,9 @@ _NAMED = {"keep", "reinit", "exclude", "drop"}
 """Options whose value may be a plain word: a name."""
 _NO_VALUES = {"out", "it", "or", "and", "alone", "is", "takes", "does", "as"}
 """Words that go on with the sentence."""
-_OPTION = re.compile(r"(?<![\w/'-])--([a-z][a-z0-9-]*)(?:[ =]((?:'[^']*'|\\'|[^\s'`,;)(])+(?:\([^)]*\))?))?")
+_WORD = r"""(?:'[^']*'|"[^"]*"|\\'|[^\s'"`,;)(])+(?:\([^)]*\))?"""
+"""A word as a shell reads it: in quotes, or until the sentence goes on."""
+_OPTION = re.compile(rf"(?<![\w/'-])--([a-z][a-z0-9-]*)(?:[ =]({_WORD}))?")
 _COMMAND = re.compile(r"(`[^`]*`)")
 
 
@@ -50,6 +52,11 @@ def in_python(text: str) -> str:
         return text
     parts = _COMMAND.split(text)
     return "".join(part if part.startswith("`") else _translated(part) for part in parts)
+
+
+def typed(name: str, value: str) -> str:
+    """Return an option with a value that a shell hands on as it is: names may have spaces, and quotes."""
+    return f"--{name} {shlex.quote(value)}"
 
 
 def option(name: str, value: str) -> str:
@@ -90,6 +97,8 @@ def _is_value(name: str, value: str) -> bool:
         return False
     if re.search(r"[=:']", value) or re.fullmatch(r"[A-Z][A-Z_.]*|-?\d[\d.,]*", value):
         return True
+    if name == "cast":
+        return re.fullmatch(r"(bfloat|float|fp|bf|u?int|complex)\d\w*", value) is not None
     return name in _NAMED and value not in _NO_VALUES
 
 

@@ -22,7 +22,7 @@ from toolkit.units import count
 _MAX_NAMED = 6
 """How many checkpoints a plan names."""
 _AVERAGED = ("float", "complex")
-_HINT = "ckpt edit makes them alike"
+_HINT = "`ckpt edit` makes them alike"
 _LEAST_SUM = 1e-9
 """Of weights, relative to the greatest of them: less is what rounding leaves of 0 (0.1 + 0.2 - 0.3)."""
 
@@ -66,7 +66,7 @@ def plan_average(
     if isinstance(first, (str, os.PathLike)) and os.path.isdir(first):
         paths = _in_directory(os.fspath(first), last)
     elif last is not None:
-        raise UsageError("--last: is for a directory", hint="name one directory, or leave it out")
+        raise UsageError("--last is for a directory", hint="name one directory, or leave it out")
     if not paths:
         raise UsageError("nothing to average", hint="name checkpoints, or a directory of them")
     weights = None if weights is None else _numbers(weights)
@@ -144,7 +144,7 @@ def _in_directory(directory: str, last: int | None) -> list[str]:
     if last is not None and len(found) < last:
         raise UsageError(
             f"{directory}: expected {last} complete checkpoints, found {len(found)}",
-            hint="ckpt log lists them",
+            hint="`ckpt log` lists them",
         )
     return found[-last:] if last is not None else found
 
@@ -194,7 +194,7 @@ def _notes_on(weights: Sequence[float], has_slots: bool) -> list[str]:
     if has_slots and min(weights) < 0:
         notes.append(
             "what an optimizer keeps may come out below 0 where it must not, as second moments must not: "
-            "ckpt edit --strip-optimizer leaves it out"
+            "`ckpt edit --strip-optimizer` leaves it out"
         )
     return notes
 

@@ -56,7 +56,7 @@ def check_destination(
     if stats and kind != "hdf5":
         raise UsageError("--stats is for HDF5", hint="leave it out, or end OUT in .h5")
     if checksum and kind != "hdf5":
-        raise UsageError("--checksum is for HDF5: this format has one always", hint="leave it out")
+        raise UsageError("--checksum is for HDF5: this format always has one", hint="leave it out")
     if max_shard_size is not None and kind != "safetensors":
         raise UsageError(
             "--max-shard-size: this format is one file", hint="leave it out, or end OUT in .safetensors"

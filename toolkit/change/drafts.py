@@ -178,7 +178,8 @@ class Draft:
             if name not in keys and self.objects is not None and len(below := self.objects.below(name)) == 1:
                 keys[name] = below.pop()  # by another way than the shortest
             if keys.get(name) not in self.items:
-                near = names.nearest(name, [*self.items, *keys])
+                found = [*self.items, *(each for each, key in keys.items() if key in self.items)]
+                near = names.nearest(name, found)
                 raise VariableNotFoundError(name, where=self.where, suggestions=near)
             item = self.items[keys[name]]
         return item

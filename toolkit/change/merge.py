@@ -59,7 +59,7 @@ def plan_merge(
         other = opened[based.index(False)]
         raise UsageError(
             f"{opened[based.index(True)].path}: object-based (TF2), {other.path}: not",
-            hint="ckpt export --to-tf1 makes a name-based one, which can be merged",
+            hint="`ckpt export CKPT OUT --to-tf1` makes a name-based one, which can be merged",
         )
     merged = _Merged(opened[0], on_conflict)
     for checkpoint in opened[1:]:
@@ -112,7 +112,10 @@ class _Merged:
             self._put(key, ours, before, verdict.action, verdict.source, f"the first; {reason}")
         else:
             verdict = self.verdicts[key]
-            hint = "--on-conflict first or last takes one of them; ckpt edit renames or drops it"
+            hint = (
+                "--on-conflict first takes the one, --on-conflict last the other; "
+                "`ckpt edit` renames or drops it"
+            )
             self._put(key, ours, before, verdict.action, verdict.source, verdict.reason, reason, hint)
 
     def _put(
@@ -152,7 +155,7 @@ def _joined(merged: _Merged, checkpoint: Checkpoint) -> Joined:
     except DifferentObjectsError as error:
         raise UsageError(
             f"{checkpoint.path}: {error} is not the object there that it is in those before it",
-            hint="give one of them another name first: ckpt edit --rename OBJECT=OTHER",
+            hint="give one of them another name first: `ckpt edit CKPT --rename OBJECT=OTHER -o OUT`",
         ) from error
     except MessageError as error:
         raise FormatError(f"object graph: {error}", path=checkpoint.path) from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, overload
 
 from toolkit.checkpoint import Checkpoint
 from toolkit.deferred import load
@@ -23,7 +24,10 @@ def list_variables(target: Checkpoint | str | os.PathLike[str]) -> list[tuple[st
 def list_variables(
     target: tf.Graph | None = None, session: tf.compat.v1.Session | None = None
 ) -> list[GraphVariable]: ...
-def list_variables(target: Any = None, session: Any = None) -> Any:
+def list_variables(
+    target: Checkpoint | str | os.PathLike[str] | tf.Graph | None = None,
+    session: tf.compat.v1.Session | None = None,
+) -> list[tuple[str, list[int]]] | list[GraphVariable]:
     """Return the variables of a graph, or the names and shapes of those in a checkpoint.
 
     Of a checkpoint it is what `tf.train.list_variables` returns, without TensorFlow: `[(name, shape)]`, by
@@ -48,5 +52,7 @@ def list_variables(target: Any = None, session: Any = None) -> Any:
         raise UsageError(
             f"expected a checkpoint or a graph, got {target!r}", hint="a checkpoint is open, or its path"
         )
-    of_graph = load("variables_of_graph", "toolkit.graph.variables", "toolkit.list_variables of a graph")
+    of_graph: Callable[..., list[GraphVariable]] = load(
+        "variables_of_graph", "toolkit.graph.variables", "toolkit.list_variables of a graph"
+    )
     return of_graph(target, session)
