@@ -274,7 +274,7 @@ def test_an_entry_that_points_at_no_file_is_an_error_of_the_plan(tmp_path):
 
 
 def test_reject_a_mode_that_there_is_not(many):
-    with pytest.raises(UsageError, match="data 'move': expected one of auto, link, copy"):
+    with pytest.raises(UsageError, match="data: expected one of auto, link, copy, got 'move'"):
         edit(many).plan(data="move")
 
 
