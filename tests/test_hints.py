@@ -110,6 +110,7 @@ def test_hints_are_written_as_they_are_typed():
         ("give it with --init constant:VALUE; a power", "give it with init='constant:VALUE'; a power"),
         (r"--exclude 'it'\''s'", 'exclude="it\'s"'),
         ("a/b--c stays, and so does --dry-run", "a/b--c stays, and so does --dry-run"),
+        ("--strip-scope net: a and b would be one", "strip_scope='net': a and b would be one"),
         ("no options", "no options"),
     ],
 )  # fmt: skip

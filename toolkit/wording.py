@@ -36,7 +36,7 @@ _COMMAND_LINE_ALONE = {
     *("select-from", "summary", "to-tf2", "tree"),
 }
 """Options that no function takes."""
-_NAMED = {"keep", "reinit", "exclude", "drop"}
+_NAMED = {"add-scope", "drop", "exclude", "keep", "reinit", "strip-scope"}
 """Options whose value may be a plain word: a name."""
 _NO_VALUES = {"out", "it", "or", "and", "alone", "is", "takes", "does", "as"}
 """Words that go on with the sentence."""
@@ -71,11 +71,14 @@ def _translated(text: str) -> str:
     for found in _OPTION.finditer(text):
         between = text[position : found.start()]
         name, value = found[1], found[2]
-        if value is not None and not _is_value(name, value):
-            value = None
-        position = found.end() if value is not None or found[2] is None else found.start() + len(name) + 2
+        after = found.start() + len(name) + 2
+        if value is not None:
+            if re.match(r" (?!--)", text[found.end() :]):
+                value = value.removesuffix(":")  # with which the sentence goes on
+            value = value if _is_value(name, value) else None
+        position = after if value is None else after + 1 + len(value)
         if name in _COMMAND_LINE_ALONE:
-            pieces += [between, found[0] if position == found.end() else f"--{name}"]
+            pieces += [between, text[found.start() : position]]
             previous = None
         elif value is None:
             pieces += [between, _bare(name)]
