@@ -237,9 +237,9 @@ def test_in_a_monitored_session(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 0}, "keep 0: expected 1 or more"),
+        ({"keep": 0}, "keep: expected a whole number of 1 or more, got 0"),
         ({"name": "a/b"}, "expected one without a directory"),
-        ({"mode": "best"}, "mode: expected max or min"),
+        ({"mode": "best"}, "mode: expected one of max, min, got 'best'"),
     ],
 )
 def test_reject_options(tmp_path, options, message):
