@@ -175,6 +175,8 @@ class CheckpointKeeper:
     def restore(self, target: Any, **options: Any) -> Restored | None:
         """Restore the newest save that is sound into `target`; `None` if there is none at all.
 
+        The newest is what `toolkit.latest` tells; if the state file was turned back to an earlier save, that.
+
         Args:
             target: As for `save`.
             options: Of `plan_restore`.
