@@ -58,7 +58,8 @@ def _functions_first(item: tuple[str, str]) -> tuple[bool, bool, str]:
 def _described(name: str, home: str) -> str:
     path = HERE.parent / (home.replace(".", "/") + ".py")
     body = ast.parse(path.read_text("utf-8")).body
-    node = next(n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name)
+    found = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name]
+    node = found[-1]  # of overloads the function itself
     text = f"\n## {name}\n\n"
     if isinstance(node, ast.FunctionDef):
         return text + _signature(node) + _docstring(node)

@@ -11,7 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "toolkit"
 
 # Most particular first. `docs/architecture.md` says what lives where.
 FLOORS = [
+    ("toolkit.wording", 0),
     ("toolkit.errors", 1),
+    ("toolkit.arguments", 2),
+    ("toolkit.deferred", 2),
     ("toolkit.names", 2),
     ("toolkit.text", 2),
     ("toolkit.dtypes", 2),
@@ -23,6 +26,7 @@ FLOORS = [
     ("toolkit.units", 2),
     ("toolkit.urls", 2),
     ("toolkit.metadata", 2),
+    ("toolkit.places", 2),
     ("toolkit.roles", 2),
     ("toolkit.selection", 2),
     ("toolkit.renaming", 2),
@@ -42,6 +46,7 @@ FLOORS = [
 ]
 
 THIRD_PARTY = {
+    0: set(),
     1: set(),
     2: {"numpy", "ml_dtypes", "google_crc32c"},
     3: {"numpy"},

@@ -53,9 +53,9 @@ class TestMerge:
         assert ran.code == 1
         assert " ".join(ran.out.splitlines()[-2].split()) == (
             f"cannot w float32 (3,) {two[1]} has other values; "
-            "--on-conflict first or last takes one of them; ckpt edit renames or drops it"
+            "--on-conflict first takes the one, --on-conflict last the other; `ckpt edit` renames or drops it"
         )
-        assert "hint: --on-conflict first or last takes one of them" in ran.err
+        assert "hint: --on-conflict first takes the one, --on-conflict last the other" in ran.err
         assert contents(tmp_path) == before
         with pytest.raises(PlanError) as refused:
             plan_merge(*two).write(tmp_path / "out")

@@ -186,7 +186,7 @@ def test_what_is_no_size_is_said(text):
     ("out", "options", "message"),
     [
         ("x.safetensors", {"compress": "gzip"}, "safetensors has no compression"),
-        ("x.npz", {"checksum": True}, "--checksum is for HDF5"),
+        ("x.npz", {"checksum": True}, "checksum=True is for HDF5"),
         ("x.h5", {"max_shard_size": "1MB"}, "this format is one file"),
         ("x.pt", {}, "cannot tell the format"),
     ],

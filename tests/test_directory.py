@@ -58,7 +58,7 @@ def steps(found):
 
 class TestLog:
     def test_checkpoints_are_listed_by_their_steps(self, run, ckpt):
-        save(run, 1000)
+        save(run, 1000, age=20_000)
         logged = log(run)
         assert steps(logged) == [100, 200, 300, 400, 1000]
         assert [each.latest for each in logged] == [False, False, False, True, False]
@@ -122,7 +122,7 @@ class TestLog:
 
 class TestLatest:
     def test_it_is_the_one_that_the_state_file_names(self, run, ckpt):
-        save(run, 1000)
+        save(run, 1000, age=20_000)
         assert ckpt("latest", run)[:3] == (0, f"{run}/m-400\n", "")
         assert json.loads(ckpt("latest", run, "--json").out)["step"] == 400
 

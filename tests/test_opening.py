@@ -64,6 +64,13 @@ def test_a_state_file_with_the_path_of_another_machine_is_looked_for_beside_it(r
 
 def test_a_state_file_whose_checkpoint_is_gone_says_what_there_is(run):
     (run / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-300"\n')
+    notes = []
+    assert open_checkpoint(run, note=notes.append).path == f"{run}/model.ckpt-200"
+    assert notes == [
+        f"{run}/checkpoint: names model.ckpt-300, which does not exist; took {run}/model.ckpt-200"
+    ]
+    for step in (100, 200):
+        (run / f"model.ckpt-{step}.data-00000-of-00001").unlink()  # none is complete
     with pytest.raises(ReadError) as gone:
         open_checkpoint(run)
     assert gone.value.message == f"{run}/checkpoint: names model.ckpt-300, which does not exist"
@@ -72,12 +79,25 @@ def test_a_state_file_whose_checkpoint_is_gone_says_what_there_is(run):
 
 def test_the_only_checkpoint_of_a_directory_needs_no_state_file(run):
     (run / "checkpoint").unlink()
-    with pytest.raises(ReadError, match="2 checkpoints and no state file to tell the latest") as several:
-        open_checkpoint(run)
-    assert f"{run}/model.ckpt-100" in several.value.hint
     for path in run.glob("model.ckpt-100*"):
         path.unlink()
-    assert open_checkpoint(run)["step"].read() == 200
+    notes = []
+    assert open_checkpoint(run, note=notes.append)["step"].read() == 200
+    assert notes == []
+
+
+def test_several_checkpoints_without_a_state_file_need_steps_in_their_names(run):
+    (run / "checkpoint").unlink()
+    notes = []
+    assert open_checkpoint(run, note=notes.append).path == f"{run}/model.ckpt-200"
+    assert notes == [f"{run}: no state file; took the newest, {run}/model.ckpt-200"]
+    for path in run.glob("model.ckpt-*"):
+        path.unlink()
+    for name in ("small", "large"):
+        write_bundle(run / name, {"step": np.array(1)})
+    with pytest.raises(ReadError, match="2 checkpoints and no state file to tell the latest") as several:
+        open_checkpoint(run)
+    assert f"{run}/small" in several.value.hint
 
 
 def test_a_saved_model_is_its_variables(tmp_path):

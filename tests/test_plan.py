@@ -53,7 +53,7 @@ def test_explain_is_a_sentence():
     made = plan(RESTORED, MISSING)
     assert made.explain("net/w") == "net/w: restore from run/m::old/w: renamed from old/w"
     assert made.explain("x\x1b[31m") == (
-        "x\x1b[31m: cannot restore: not in the checkpoint (hint: --on-missing init starts it afresh)"
+        "x\x1b[31m: cannot restore: not in the checkpoint (hint: on_missing='init' starts it afresh)"
     )
     with pytest.raises(VariableNotFoundError) as missing:
         made.explain("net/v")

@@ -57,7 +57,7 @@ def test_an_existing_bundle_is_refused_and_untouched(tmp_path):
     before = contents(tmp_path)
     with pytest.raises(PublishError, match=r"m\.index: exists") as refused:
         put(tmp_path / "m", 2)
-    assert refused.value.hint == "--force (force=True) replaces it, or choose another name"
+    assert refused.value.hint == "--force replaces it, or choose another name"
     assert contents(tmp_path) == before
 
 

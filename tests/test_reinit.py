@@ -275,7 +275,7 @@ def test_an_existing_output_is_refused_unless_forced(ckpt, trained, tmp_path):
     ran = ckpt("reinit", trained, "head", "-o", tmp_path / "out")
     assert ran.code == 2
     assert ran.err == (
-        f"ckpt: {tmp_path}/out.index: exists\nhint: --force (force=True) replaces it, or choose another name\n"
+        f"ckpt: {tmp_path}/out.index: exists\nhint: --force replaces it, or choose another name\n"
     )
     assert contents(tmp_path) == before
     assert ckpt("reinit", trained, "conv1", "-o", tmp_path / "out", "--force", "--no-sync").code == 0

@@ -51,5 +51,5 @@ def test_a_seed_is_named_where_something_is_drawn(trained):
     assert plan_reinit(trained, "head/bias").seed is None
     assert plan_reinit(trained, "head/kernel").seed is not None
     assert plan_reinit(trained, "head/bias", seed=4).seed == 4
-    with pytest.raises(UsageError, match="expected 0 or more"):
+    with pytest.raises(UsageError, match="expected a whole number of 0 or more"):
         plan_reinit(trained, "head", seed=-1)

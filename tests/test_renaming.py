@@ -94,7 +94,7 @@ def test_a_scope_with_a_backslash_is_added_as_it_is():
 def test_a_scope_under_which_nothing_lies_is_named():
     with pytest.raises(VariableNotFoundError, match="no variable matches 'nett'"):
         rename(ROLES, [strip_scope("nett")], where="here")
-    with pytest.raises(UsageError, match=r"--strip-scope net: .* would both be called"):
+    with pytest.raises(UsageError, match=r"strip_scope='net': .* would both be called"):
         rename({"net/w": Role("weight"), "w": Role("weight")}, [strip_scope("net")], where="here")
 
 

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from toolkit import UsageError
-from toolkit.change.retention import Retention, Saved
+from toolkit.change.retention import Retention
+from toolkit.formats.records import Saved
 
 METRICS = [0.3, 0.9, math.nan, 0.5, None, 0.9, 0.1]
 SAVES = [

@@ -63,7 +63,10 @@ def test_what_stays_is_linked_and_what_changes_is_written(many, tmp_path):
     assert inode(naming.data_file(str(tmp_path / "out"), 0, 2)) == inode(naming.data_file(many, 0, 1))
     assert os.path.getsize(naming.data_file(str(tmp_path / "out"), 1, 2)) == 400
     assert plan.bytes == Bytes(linked=40_000, copied=0, written=400)
-    assert "1 data file shared by hard link, 39.1 KiB linked; 0 B copied, 400 B written" in plan.notes
+    assert (
+        "1 data file shared by hard link, 39.1 KiB linked, not read (--check compares its checksums); "
+        "0 B copied, 400 B written"
+    ) in plan.notes
     assert any(note.startswith("400 B of what is shared is used by no variable") for note in plan.notes)
     expected = {n.replace("s3/", "t/"): v for n, v in before.items()} | {"s7/v77": np.ones(100, "f")}
     assert equal(read(tmp_path / "out"), expected)
@@ -271,7 +274,7 @@ def test_an_entry_that_points_at_no_file_is_an_error_of_the_plan(tmp_path):
 
 
 def test_reject_a_mode_that_there_is_not(many):
-    with pytest.raises(UsageError, match="data 'move': expected one of auto, link, copy"):
+    with pytest.raises(UsageError, match="data: expected one of auto, link, copy, got 'move'"):
         edit(many).plan(data="move")
 
 

@@ -1,6 +1,7 @@
 """A checkpoint toolkit for TensorFlow: what `ckpt` does, from Python. Nothing here prints.
 
-Importing it loads neither TensorFlow nor h5py nor NumPy: each name is looked up when it is first used.
+Importing it loads neither TensorFlow nor h5py nor NumPy, and no more does looking at what there is: a name's
+module is loaded when the name is used.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ if TYPE_CHECKING:
     from toolkit.graph.initialize import plan_initialize as plan_initialize
     from toolkit.graph.keeper import CheckpointKeeper as CheckpointKeeper
     from toolkit.graph.keeper import Restored as Restored
+    from toolkit.graph.listing import list_variables as list_variables
     from toolkit.graph.restore import plan_restore as plan_restore
     from toolkit.graph.saving import save as save
     from toolkit.graph.variables import GraphVariable as GraphVariable
-    from toolkit.graph.variables import list_variables as list_variables
     from toolkit.look.about import About as About
     from toolkit.look.inspect import Summary as Summary
     from toolkit.look.inspect import inspect as inspect
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from toolkit.metadata import Optimizer as Optimizer
     from toolkit.plan import Plan as Plan
     from toolkit.plan import Verdict as Verdict
+    from toolkit.roles import Role as Role
 
 _HOMES = {
     "About": "toolkit.look.about",
@@ -86,6 +88,7 @@ _HOMES = {
     "Repair": "toolkit.change.repair",
     "RestoreHook": "toolkit.graph.hooks",
     "Restored": "toolkit.graph.keeper",
+    "Role": "toolkit.roles",
     "Summary": "toolkit.look.inspect",
     "TruncatedError": "toolkit.errors",
     "UnsupportedError": "toolkit.errors",
@@ -100,7 +103,7 @@ _HOMES = {
     "initialize": "toolkit.graph.initialize",
     "inspect": "toolkit.look.inspect",
     "latest": "toolkit.change.log",
-    "list_variables": "toolkit.graph.variables",
+    "list_variables": "toolkit.graph.listing",
     "log": "toolkit.change.log",
     "open_checkpoint": "toolkit.formats.opening",
     "plan_average": "toolkit.change.average",
@@ -115,6 +118,13 @@ _HOMES = {
     "save": "toolkit.graph.saving",
 }
 
+_LIGHT = (
+    *("toolkit.checkpoint", "toolkit.errors", "toolkit.formats.opening", "toolkit.graph.listing"),
+    *("toolkit.change.directory", "toolkit.change.log", "toolkit.change.prune", "toolkit.change.repair"),
+    *("toolkit.look.inspect", "toolkit.plan", "toolkit.roles"),
+)
+"""Modules that load neither TensorFlow nor NumPy. For what is in others there are stand-ins."""
+
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 
 
@@ -122,7 +132,14 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+    if home in _LIGHT:
+        found = getattr(importlib.import_module(home), name)
+    else:
+        from toolkit.deferred import deferred
+
+        found = deferred(name, home)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

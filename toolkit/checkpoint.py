@@ -10,49 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 from toolkit import names
 from toolkit.chunks import CHUNK_BYTES
 from toolkit.dtypes import DType
-from toolkit.errors import VariableNotFoundError
+from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.metadata import Metadata
+from toolkit.places import NOWHERE, Extent, Place
 from toolkit.roles import Role, assign
 
 if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
-
-
-class Place(NamedTuple):
-    """Where the bytes of a variable lie.
-
-    Attributes:
-        shard: Number of the data file, from 0.
-        offset: Where they begin in it, in bytes.
-        crc32c: Their CRC-32C, unmasked; `None` where the format keeps none.
-    """
-
-    shard: int
-    offset: int
-    crc32c: int | None
-
-
-NOWHERE = Place(-1, 0, None)
-"""The place of a variable whose values do not lie in a file as they are."""
-
-
-class Extent(NamedTuple):
-    """The bytes of a variable in a data file of a bundle, as they are stored there.
-
-    Attributes:
-        path: Of the data file.
-        offset: Where they begin in it, in bytes.
-        crc32c: Their CRC-32C as the index has it, unmasked.
-        identity: What tells the file from another, as it was when its index was read: device, inode, size
-            and time of the last change (ns).
-    """
-
-    path: str
-    offset: int
-    crc32c: int
-    identity: tuple[int, int, int, int]
 
 
 class Slice(NamedTuple):
@@ -68,7 +34,13 @@ class Slice(NamedTuple):
 
 
 class TensorSource(ABC):
-    """Where the values of variables come from: what a format implements."""
+    """Where the values of variables come from: what a format implements.
+
+    Attributes:
+        owner: The checkpoint whose variables have it; `None` for those that belong to none.
+    """
+
+    owner: Checkpoint | None = None
 
     def place(self, variable: Variable) -> Place:
         """Do what `Variable.place` says."""
@@ -137,6 +109,20 @@ class Variable:
     def renamed(self, name: str) -> Variable:
         """Return a variable of the same bytes in the same place, under another name."""
         return Variable(name, self.spec, self._source, self.token)
+
+    @property
+    def role(self) -> Role:
+        """What it is for: a weight, a slot of another variable, and so on.
+
+        The first time, the roles of all variables of its checkpoint are told. Of one that belongs to no
+        checkpoint (what a plan makes) it is what its own name and shape tell, as if it stood alone.
+
+        Raises:
+            FormatError: The checkpoint has a damaged object graph.
+        """
+        owner = self._source.owner
+        found = None if owner is None else owner.role_of(self.name)
+        return assign({self.name: self})[self.name] if found is None else found
 
     @property
     def dtype(self) -> DType:
@@ -279,6 +265,19 @@ class Checkpoint(Mapping[str, Variable]):
     path: str
     format: str
     knows_all_names: bool = False
+    _known_roles: Mapping[str, Role] | None = None
+
+    def own(self, *sources: TensorSource) -> None:
+        """Let the variables with these sources know that they are this checkpoint's: what a format calls."""
+        for source in sources:
+            if source.owner is None:
+                source.owner = self
+
+    def role_of(self, name: str) -> Role | None:
+        """Return what the variable `name` is for; `None` if there is none. All are told the first time."""
+        if self._known_roles is None:
+            self._known_roles = self.roles()
+        return self._known_roles.get(name)
 
     @abstractmethod
     def find(self, name: str) -> Variable | None:
@@ -359,9 +358,12 @@ class Checkpoint(Mapping[str, Variable]):
         return len(self.variables())
 
     def __getitem__(self, name: str) -> Variable:
+        if not isinstance(name, str):
+            raise UsageError(f"{self.path}: expected a name, got {name!r}", hint="a name is text")
         variable = self.find(name)
         if variable is None:
             raise VariableNotFoundError(name, where=self.path, suggestions=names.nearest(name, self))
+        self.own(variable._source)
         return variable
 
     @overload
@@ -372,8 +374,11 @@ class Checkpoint(Mapping[str, Variable]):
     def get(self, name: str, /, default: T) -> Variable | T: ...
     def get(self, name: str, /, default: object = None) -> object:
         """Return the variable of this name, or `default`."""
-        variable = self.find(name)
-        return default if variable is None else variable
+        variable = self.find(name) if isinstance(name, str) else None
+        if variable is None:
+            return default
+        self.own(variable._source)
+        return variable
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.find(name) is not None

@@ -13,14 +13,17 @@
     ├─ ModelError(RuntimeError)                              a model function or its graph is at fault
     └─ PlanError(ValueError)              .verdicts          a plan cannot do what was asked
 
-A message says where, what, what was expected and what was found; `hint` says what to do about it.
-`str(error)` is the message, and the hint on a line of its own.
+A message says where, what, what was expected and what was found; `hint` says what to do about it, in the
+words of the command line (`--force replaces it`). `str(error)` is the message, and the hint on a line of its
+own in Python's words (`force=True replaces it`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
+
+from toolkit.wording import in_python
 
 
 class CheckpointError(Exception):
@@ -32,7 +35,7 @@ class CheckpointError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+        return self.message if self.hint is None else f"{self.message}\nhint: {in_python(self.hint)}"
 
 
 class FormatError(CheckpointError, ValueError):
@@ -154,6 +157,10 @@ class MismatchError(CheckpointError, ValueError):
 
 class UsageError(CheckpointError, ValueError):
     """What was asked for has no meaning: a bad pattern, initializer, rename or dtype."""
+
+    def __str__(self) -> str:
+        text = in_python(self.message)  # which may be about an option
+        return text if self.hint is None else f"{text}\nhint: {in_python(self.hint)}"
 
 
 class ModelError(CheckpointError, RuntimeError):

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit import casting
+from toolkit import casting, names
 from toolkit.dtypes import DType
 from toolkit.errors import UsageError
 from toolkit.roles import ATTRIBUTE
+from toolkit.wording import typed
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -75,7 +76,9 @@ def parse(text: str) -> Spec:
     name, _, rest = text.partition(":")
     definition = _DEFINITIONS.get(name)
     if definition is None:
-        raise UsageError(f"{text!r}: no such initializer", hint=f"one of: {known_specs()}")
+        near = names.nearest(name.lower(), list(_DEFINITIONS), count=1)
+        nearest = f"the nearest: {near[0]}; " if near else ""
+        raise UsageError(f"{text!r}: no such initializer", hint=f"{nearest}one of: {known_specs()}")
     numbers = tuple(map(_number, rest.split(","))) if rest else ()
     wanted = ",".join(definition.parameters)
     hint = f"write {name}:{wanted} with {'a number' if len(definition.parameters) == 1 else 'numbers'}"
@@ -191,7 +194,7 @@ def check(spec: Spec, shape: Shape, dtype: DType, name: str) -> None:
 
 def _unfit(spec: Spec, name: str, why: str) -> UsageError:
     return UsageError(
-        f"{name}: {spec} {why}", hint=f"leave it out with --exclude '{name}', or choose another"
+        f"{name}: {spec} {why}", hint=f"leave it out with {typed('exclude', name)}, or choose another"
     )
 
 

@@ -22,6 +22,7 @@ from toolkit.names import printable
 from toolkit.renaming import as_options
 from toolkit.roles import Kind
 from toolkit.text import aligned
+from toolkit.wording import in_python
 
 _MAX_HINTS = 3
 _WORDS = re.compile(r"[^\s;,:()]+")
@@ -79,7 +80,7 @@ class Advice(NamedTuple):
         return f"{as_options(self.renames)} finds {self.finds}" if self.renames else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """What will be done with one variable.
 
@@ -94,7 +95,7 @@ class Verdict:
         shape: Its shape; `None` where a graph leaves it open.
         initializer: The SPEC that fills it, where one does that is known by name.
         problem: Why this cannot be done, or `None`.
-        hint: What to type to solve the problem.
+        hint: What to type to solve the problem, in the words of the command line.
         path: Its readable name, where it is called by the key of an object.
     """
 
@@ -108,6 +109,13 @@ class Verdict:
     problem: str | None = None
     hint: str | None = None
     path: str | None = None
+
+    def __repr__(self) -> str:
+        source = f" from {self.source}" if self.source else ""
+        what = f"{self.action} {self.name}{source}"
+        if self.problem is not None:
+            return printable(f"<Verdict: cannot {what}: {self.problem}>")
+        return printable(f"<Verdict: {what}: {self.reason}>")
 
     @property
     def nbytes(self) -> int:
@@ -153,7 +161,8 @@ class Verdict:
 class Plan:
     """Verdicts, in the order of the target's variables.
 
-    `str(plan)` is a table in plain text; `len`, iteration and `plan[name]` give the verdicts.
+    `str(plan)` is a table in plain text, with options as Python has them; `len`, iteration and `plan[name]`
+    give the verdicts.
 
     Attributes:
         verdicts: One for each variable of the target.
@@ -214,6 +223,8 @@ class Plan:
         return iter(self.verdicts)
 
     def __getitem__(self, name: str) -> Verdict:
+        if not isinstance(name, str):
+            raise UsageError(f"expected the name of a variable, got {name!r}", hint="a name is text")
         try:
             return self._by_name[name]
         except KeyError:
@@ -230,8 +241,8 @@ class Plan:
         verdict = self[name]
         source = f" from {verdict.source}" if verdict.source else ""
         if verdict.problem is None:
-            return f"{name}: {verdict.action}{source}: {verdict.reason}"
-        hint = f" (hint: {verdict.hint})" if verdict.hint else ""
+            return f"{name}: {verdict.action}{source}: {in_python(verdict.reason)}"
+        hint = f" (hint: {in_python(verdict.hint)})" if verdict.hint else ""
         return f"{name}: cannot {verdict.action}{source}: {verdict.problem}{hint}"
 
     def summary(self) -> str:
@@ -290,7 +301,7 @@ class Plan:
         rows = sorted(self.rows(), key=lambda row: row[0] == "cannot")
         unused = [f"unused in the checkpoint: {printable(name)}" for name, _ in self.left_over()]
         lines = [*unused, *map(printable, self.notes), self.summary()]
-        return "\n".join([*(aligned(rows) if rows else []), *lines])
+        return in_python("\n".join([*(aligned(rows) if rows else []), *lines]))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.summary()}>"

@@ -289,6 +289,4 @@ def refuse_destination(destination: str, *, force: bool) -> None:
 
 def exists(path: str) -> PublishError:
     """Return the error that says that `path` is taken."""
-    return PublishError(
-        f"{path}: exists", path=path, hint="--force (force=True) replaces it, or choose another name"
-    )
+    return PublishError(f"{path}: exists", path=path, hint="--force replaces it, or choose another name")

@@ -85,7 +85,9 @@ def read_rules(renames: Renames) -> list[Rule]:
                 )
         return [OldNew(old, new) for old, new in renames.items()]
     if not isinstance(renames, Iterable):
-        raise UsageError(f"rename: expected OLD=NEW, got {renames!r}")
+        raise UsageError(
+            f"rename: expected OLD=NEW, got {renames!r}", hint="write {'old': 'new'}, or 'old=new'"
+        )
     return [parse(rule) for rule in renames]
 
 
@@ -95,6 +97,8 @@ def parse(rule: str) -> OldNew:
     Raises:
         UsageError: There is no `=`, or one side is empty.
     """
+    if not isinstance(rule, str):
+        raise UsageError(f"rename: expected OLD=NEW, got {rule!r}", hint="write {'old': 'new'}, or 'old=new'")
     old, found, new = rule.rpartition("=") if rule.startswith("re:") else rule.partition("=")
     if not found or not old.removeprefix("re:").strip("/") or not new.strip("/"):
         raise UsageError(f"{rule!r}: not a rename", hint="write OLD=NEW: --rename net=backbone")
@@ -197,7 +201,7 @@ def _apply(rule: OldNew, roles: Mapping[str, Role], where: str) -> dict[str, str
             raise UsageError(
                 f"{rule}: matches no character of any name", hint="--rename 're:^(.*)$=net/\\1' adds a scope"
             )
-        raise not_found(rule.sought or rule.old, roles, where=where)
+        raise not_found(rule.sought or rule.old, roles, where=where, globs=False)
     for name, target in renamed.items():
         _refuse_odd(str(rule), name, target)
     return renamed

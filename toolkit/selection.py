@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from toolkit import names
 from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.roles import Role, followers
 
 _GLOB = re.compile(r"[*?\[]")
+_GLOB_BEGINNING = r"(?s:\A"
+"""What the regular expression of a glob begins with; it ends with `)`."""
 
 
 class Pattern:
@@ -136,7 +139,12 @@ def matching(
         found.update(meant)
     if missed:
         known = {**roles, **{path: roles[name] for name, path in paths.items() if name in roles}}
-        raise not_found(missed[0], known, where=where, others=missed[1:])
+
+        def works(text: str) -> bool:
+            pattern = Pattern(text, existing)
+            return any(pattern.means(n, role, paths.get(n), ways.get(n)) for n, role in roles.items())
+
+        raise not_found(missed[0], known, where=where, others=missed[1:], works=works)
     return found
 
 
@@ -146,10 +154,14 @@ def listed(patterns: str | Iterable[str]) -> list[str]:
     Raises:
         UsageError: One is no text.
     """
+    if not isinstance(patterns, Iterable):
+        raise UsageError(f"expected patterns, got {patterns!r}", hint="a pattern is text: a name or a scope")
     found = [patterns] if isinstance(patterns, str) else list(patterns)
     for pattern in found:
         if not isinstance(pattern, str):
-            raise UsageError(f"expected a pattern, got {pattern!r}", hint="patterns are text")
+            raise UsageError(
+                f"expected a pattern, got {pattern!r}", hint="a pattern is text: a name or a scope"
+            )
     return found
 
 
@@ -167,36 +179,70 @@ def with_followers(taken: Collection[str], roles: Mapping[str, Role]) -> set[str
 
 
 def not_found(
-    text: str, roles: Mapping[str, Role], *, where: str, others: Collection[str] = ()
+    text: str,
+    roles: Mapping[str, Role],
+    *,
+    where: str,
+    others: Collection[str] = (),
+    works: Callable[[str], bool] | None = None,
+    globs: bool = True,
 ) -> VariableNotFoundError:
-    """Return the error that says that a pattern matches nothing, and what is near.
+    """Return the error that says that a pattern matches nothing, and what does.
 
     Args:
         text: The pattern.
         roles: The variables there are.
         where: What was searched.
         others: Patterns that match nothing either.
+        works: Tells whether a pattern in place of this one would match something: only those are named.
+        globs: Whether globs are patterns here; the OLD of a rename is none.
     """
-    hint = None
+    if works is None:
+        works = functools.partial(_matches_any, roles=roles, globs=globs)
     scope = text.rstrip("/") + "/"
+    offered: list[str] = []
+    why = ""
+    if _is_glob(text):
+        below = scope + "**"
+        if not globs:
+            same = "re:^" + _glob_regex(text).removeprefix(_GLOB_BEGINNING).removesuffix(")") + "$"
+            offered, why = [same], "this is a name, a scope or re:…, no glob: {} means the same"
+        elif _is_glob(below) and works(below):
+            offered, why = [below], "a glob means whole names: {} means what lies under it"
+    elif any(name.startswith(scope) for name in roles):
+        offered = [f"{scope}**" if globs else f"re:^{re.escape(scope)}"]
+        why = "only slots lie under it, which a scope does not mean: {} does"
+    offered = [pattern for pattern in offered if works(pattern)]
+    if offered:
+        means = why.replace("{}", shlex.quote(offered[0]))
+        return VariableNotFoundError(text, where=where, suggestions=offered, hint=means, others=others)
     near: list[str] = []
-    if any(name.startswith(scope) for name in roles):
-        hint = f"only slots lie under it, which a scope does not mean: '{scope}**' does"
-    elif text.startswith("re:"):
-        hint = "it is searched for in whole names"
-    elif _GLOB.search(text):
-        stem = text.rstrip("/") + "/**"
-        regex = compile_regex(_glob_regex(stem) + r"\Z", shown=text)
-        if any(regex.match(name) for name in roles):
-            hint = f"a glob means whole names: '{stem}' means what lies under it"
-        else:
-            near = _near(re.sub(r"[*?\[\]]+", "", text), roles)
-            hint = "a glob means whole names, '**' crosses '/'"
+    why = ""
+    if text.startswith("re:"):
+        why = "it is searched for in whole names"
+    elif _is_glob(text):
+        near = _near(re.sub(r"[*?\[\]]+", "", text), roles)
+        why = "a glob means whole names, '**' crosses '/'"
+        if not globs:
+            why = "this is a name, a scope or re:…, no glob"
     else:
         near = _near(text.removesuffix(":0"), roles)
-    if near:
-        hint = "; ".join(filter(None, [f"the nearest: {', '.join(near)}", hint]))
+    near = [pattern for pattern in near if works(pattern)]
+    hint = "; ".join(filter(None, [f"the nearest: {', '.join(near)}" if near else "", why])) or None
     return VariableNotFoundError(text, where=where, suggestions=near, hint=hint, others=others)
+
+
+def _is_glob(text: str) -> bool:
+    return not text.startswith("re:") and _GLOB.search(text) is not None
+
+
+def _matches_any(text: str, *, roles: Mapping[str, Role], globs: bool) -> bool:
+    """Return whether a pattern matches one of the variables."""
+    try:
+        pattern = Pattern(text, roles if globs or text.startswith("re:") else {text})
+    except UsageError:
+        return False
+    return any(pattern.matches(name, role) for name, role in roles.items())
 
 
 def _near(text: str, roles: Mapping[str, Role]) -> list[str]:
@@ -229,7 +275,7 @@ def compile_regex(text: str, *, shown: str | None = None) -> re.Pattern[str]:
 @functools.cache
 def _glob_regex(glob: str) -> str:
     """Return `glob` as a regular expression, to be matched from the start of a name."""
-    parts = [r"\A"]
+    parts = [_GLOB_BEGINNING]
     position = 0
     while position < len(glob):
         rest = glob[position:]
@@ -252,4 +298,4 @@ def _glob_regex(glob: str) -> str:
         else:
             parts.append(re.escape(rest[0]))
             position += 1
-    return "(?s:" + "".join(parts) + ")"
+    return "".join(parts) + ")"

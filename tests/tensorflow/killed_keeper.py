@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.tensorflow import tf
-from toolkit import CheckpointKeeper
+from toolkit import CheckpointKeeper, latest, log, open_checkpoint, plan_repair
 
 CALLS = ("link", "unlink", "fsync", "replace", "rename", "mkdir")
 
@@ -60,7 +60,22 @@ def save(directory: Path, call: str, turn: int) -> None:
     CheckpointKeeper(directory, keep=2).save(root(4.0), 4)
 
 
+def latest_steps(directory: Path) -> list[int]:
+    """Return the steps of the latest save, as each of those who are asked tells it."""
+    opened = open_checkpoint(directory)
+    return [
+        latest(directory).step,
+        next(each.step for each in log(directory) if each.latest),
+        int(opened.path.rpartition("-")[2]),
+    ]
+
+
 def go_on(directory: Path, call: str, turn: int, killed: bool) -> None:
+    told = latest_steps(directory)
+    mended = directory.with_name(f"{directory.name}-mended")
+    shutil.copytree(directory, mended)  # with its times
+    plan_repair(mended).apply()
+    told.append(int(tf.train.latest_checkpoint(str(mended)).rpartition("-")[2]))
     other = root(0.0)
     restored = CheckpointKeeper(directory, keep=2).restore(other)
     CheckpointKeeper(directory, keep=2).save(other, 5)
@@ -71,6 +86,7 @@ def go_on(directory: Path, call: str, turn: int, killed: bool) -> None:
         "turn": turn,
         "killed": killed,
         "restored": restored.step,
+        "told": told,
         "value": float(other.w.numpy()[0]),
         "skipped": len(restored.skipped),
         "indexes": [name for name in names if name.endswith(".index")],

@@ -176,7 +176,7 @@ def test_an_existing_output_is_refused_unless_forced(ckpt, tmp_path, prefix):
     ran = ckpt(*arguments)
     assert ran.code == 2
     assert ran.err.splitlines()[-2:] == [
-        f"ckpt: {tmp_path}/out.index: exists", "hint: --force (force=True) replaces it, or choose another name",
+        f"ckpt: {tmp_path}/out.index: exists", "hint: --force replaces it, or choose another name",
     ]  # fmt: skip
     assert contents(tmp_path) == before
     assert ckpt(*arguments, "--force").code == 0

@@ -145,7 +145,7 @@ def test_a_copy_must_fit(session, variable):
     with pytest.raises(MismatchError) as refused:
         initialize(session, copies={other: w})
     assert refused.value.message == "other: float32 (4,) cannot start as a copy of w, float32 (3,)"
-    with pytest.raises(UsageError, match="expected 'initial' or 'current', got 'now'"):
+    with pytest.raises(UsageError, match="copy_value: expected one of initial, current, got 'now'"):
         initialize(session, copies={other: w}, copy_value="now")
 
 

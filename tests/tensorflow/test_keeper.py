@@ -237,9 +237,9 @@ def test_in_a_monitored_session(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 0}, "keep 0: expected 1 or more"),
+        ({"keep": 0}, "keep: expected a whole number of 1 or more, got 0"),
         ({"name": "a/b"}, "expected one without a directory"),
-        ({"mode": "best"}, "mode: expected max or min"),
+        ({"mode": "best"}, "mode: expected one of max, min, got 'best'"),
     ],
 )
 def test_reject_options(tmp_path, options, message):
@@ -382,6 +382,8 @@ class TestKilled:
             assert step == 4 or (outcome["killed"] and step == 3), outcome
             assert outcome["value"] == step, outcome
             assert outcome["skipped"] == 0, outcome
+            # latest, log, opening the directory, and TensorFlow once it is repaired
+            assert outcome["told"] == [step] * 4, outcome
             # whoever saves next cleans up
             assert outcome["indexes"] == [f"model.ckpt-{step}.index", "model.ckpt-5.index"], outcome
             assert outcome["others"] == ["checkpoint", "model.ckpt.keeper.json"], outcome

@@ -155,7 +155,7 @@ def test_a_name_that_fits_is_proposed_as_a_rename(tmp_path, graph):
         hint = plan["layer/weight"].hint
         assert hint == "--rename layer/weights=layer/weight finds it, --on-missing init starts it afresh"
         assert plan_restore(checkpoint, rename=[hint.split()[1]]).ok
-        assert "--rename layer/weights=layer/weight" in str(plan)
+        assert "rename='layer/weights=layer/weight'" in str(plan)
 
 
 def test_a_plan_that_is_not_ok_changes_nothing(session, checkpoint):

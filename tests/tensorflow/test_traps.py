@@ -329,3 +329,34 @@ def test_trap_23_a_full_disk_leaves_the_old_checkpoint_whole(session, tmp_path, 
     with pytest.raises(toolkit.PublishError, match="no space left on device"):
         toolkit.save(session, tmp_path / "m", force=True)
     assert contents(tmp_path) == before
+
+
+def test_trap_24_a_rename_for_all_names_takes_the_counters_along(tmp_path):
+    shapes = {f"dense{i}/{leaf}": shape for i in range(3) for leaf, shape in (("w", (4, 4)), ("b", (4,)))}
+    values = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    path = write_bundle(tmp_path / "m", {**values, "global_step": np.int64(7)})
+    with tf.Graph().as_default() as graph:
+        v1.train.get_or_create_global_step()
+        for name, shape in shapes.items():
+            v1.get_variable(f"net/{name}", shape)
+    everything = plan_restore(path, graph, rename=r"re:^(.*)$=net/\1", on_missing="init")
+    assert everything["global_step"].action == "initialize"
+    proposed = plan_restore(path, graph).advice.renames
+    helped = plan_restore(path, graph, rename=proposed)
+    assert helped.ok
+    assert {verdict.action for verdict in helped} == {"restore"}
+
+
+def test_trap_31_a_save_that_the_state_file_lacks_is_found(session, tmp_path):
+    from toolkit import latest, plan_repair
+
+    w = v1.get_variable("w", [2])
+    initialize(session)
+    saver = v1.train.Saver({"w": w})
+    saver.save(session, f"{tmp_path}/m", global_step=230)
+    saver.save(session, f"{tmp_path}/m", global_step=240, write_state=False)  # as if it was killed then
+    assert tf.train.latest_checkpoint(str(tmp_path)) == f"{tmp_path}/m-230"
+    assert latest(tmp_path).step == 240
+    assert open_checkpoint(tmp_path).path == f"{tmp_path}/m-240"
+    plan_repair(tmp_path).apply()
+    assert tf.train.latest_checkpoint(str(tmp_path)) == f"{tmp_path}/m-240"

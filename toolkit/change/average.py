@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from toolkit.arguments import checked, choose, whole_number
 from toolkit.change import results
 from toolkit.change.directory import checkpoints_of, latest_of
 from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
 from toolkit.formats.bundle import naming
-from toolkit.formats.bundle.sharing import DataMode
+from toolkit.formats.bundle.sharing import DATA_MODES, DataMode
 from toolkit.formats.opening import as_checkpoint
 from toolkit.plan import Verdict
 from toolkit.units import count
@@ -20,13 +22,14 @@ from toolkit.units import count
 _MAX_NAMED = 6
 """How many checkpoints a plan names."""
 _AVERAGED = ("float", "complex")
-_HINT = "ckpt edit makes them alike"
+_HINT = "`ckpt edit` makes them alike"
 _LEAST_SUM = 1e-9
 """Of weights, relative to the greatest of them: less is what rounding leaves of 0 (0.1 + 0.2 - 0.3)."""
 
 
+@checked
 def plan_average(
-    *checkpoints: Checkpoint | str | os.PathLike[str],
+    *checkpoints: Checkpoint | str | os.PathLike[str] | Sequence[Checkpoint | str | os.PathLike[str]],
     weights: Iterable[float] | None = None,
     decay: float | None = None,
     last: int | None = None,
@@ -38,8 +41,9 @@ def plan_average(
     checkpoint at a time. Others (whole numbers, strings) are the newest's, and so is what is equal in all.
 
     Args:
-        *checkpoints: Open, or their paths; the last is the newest. One directory means the complete
-            checkpoints of a training in it, by their steps: of the latest's, if there are several.
+        *checkpoints: Open, or their paths; or a list of them. The last is the newest. One directory means
+            the complete checkpoints of a training in it, by their steps: of the latest's, if there are
+            several.
         weights: One for each, which may be negative: 1, 1, -1 makes A + B - C. They are divided by their
             sum, which the plan says.
         decay: Make an exponential moving average: beginning with the oldest, each further one counts
@@ -54,12 +58,15 @@ def plan_average(
         UsageError: The arguments do not go together, or a directory has no complete checkpoint.
         FormatError, ReadError: One cannot be read.
     """
-    paths: Sequence[Checkpoint | str | os.PathLike[str]] = checkpoints
+    choose("data", data, DATA_MODES)
+    paths: Sequence[Any] = checkpoints
     first = checkpoints[0] if len(checkpoints) == 1 else None
+    if isinstance(first, (list, tuple)):
+        paths, first = first, first[0] if len(first) == 1 else None
     if isinstance(first, (str, os.PathLike)) and os.path.isdir(first):
         paths = _in_directory(os.fspath(first), last)
     elif last is not None:
-        raise UsageError("--last: is for a directory", hint="name one directory, or leave it out")
+        raise UsageError("--last is for a directory", hint="name one directory, or leave it out")
     if not paths:
         raise UsageError("nothing to average", hint="name checkpoints, or a directory of them")
     weights = None if weights is None else _numbers(weights)
@@ -122,17 +129,22 @@ def _in_directory(directory: str, last: int | None) -> list[str]:
 
     Those whose names tell no step count only if none does: a mean that was written here is no further part.
     """
-    if last is not None and last < 1:
-        raise UsageError(f"last {last}: expected 1 or more")
+    if last is not None:
+        whole_number("last", last, least=1)
     there = checkpoints_of(directory)
     complete = [each for each in there if each.is_complete]
     stepped = [each for each in complete if each.step is not None] or complete
     newest = latest_of(directory, stepped)
+    if newest is None and complete:
+        raise UsageError(
+            f"{directory}: nothing tells which checkpoints are of one training",
+            hint="name the checkpoints to average",
+        )
     found = [each.path for each in stepped if newest is not None and each.family == newest.family]
     if last is not None and len(found) < last:
         raise UsageError(
             f"{directory}: expected {last} complete checkpoints, found {len(found)}",
-            hint="ckpt log lists them",
+            hint="`ckpt log` lists them",
         )
     return found[-last:] if last is not None else found
 
@@ -182,7 +194,7 @@ def _notes_on(weights: Sequence[float], has_slots: bool) -> list[str]:
     if has_slots and min(weights) < 0:
         notes.append(
             "what an optimizer keeps may come out below 0 where it must not, as second moments must not: "
-            "ckpt edit --strip-optimizer leaves it out"
+            "`ckpt edit --strip-optimizer` leaves it out"
         )
     return notes
 

@@ -11,6 +11,7 @@ from toolkit.dtypes import DType, DTypeLike
 from toolkit.errors import UsageError
 from toolkit.roles import Role
 from toolkit.selection import matching
+from toolkit.wording import typed
 
 Casts = Mapping[str, DTypeLike] | Iterable[str] | DTypeLike
 """What functions take: `{PATTERN: DTYPE}`, `PATTERN=DTYPE` strings, or a dtype alone."""
@@ -55,7 +56,7 @@ def read_cast(cast: Any) -> Cast:
     except UsageError as error:
         raise UsageError(
             f"{cast!r}: not a cast: there is no dtype of this name",
-            hint=f"{error.hint}; or PATTERN=DTYPE: --cast '{cast}=bfloat16'",
+            hint=f"{error.hint}; or PATTERN=DTYPE: {typed('cast', f'{cast}=bfloat16')}",
         ) from error
 
 
@@ -88,7 +89,7 @@ def meant_by(
     names = [name for name in variables if name in named | alike]
     kinds = {roles[name].kind for name in names}
     first = min(found)
-    by_name = f"a name alone is cast to any dtype: --cast '{paths.get(first, first)}={dtype}'"
+    by_name = f"a name alone is cast to any dtype: {typed('cast', f'{paths.get(first, first)}={dtype}')}"
     if not names:
         casting.check(first, variables[first].dtype, dtype)
         others = ", ".join(sorted({variables[name].dtype.name for name in found}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.arguments import choose
 from toolkit.errors import UsageError
 from toolkit.formats.endings import ENDINGS, ending_of
 from toolkit.units import parse_size
@@ -45,18 +46,17 @@ def check_destination(
         UsageError: `out` says no format that is exported, or an option is not for that one.
     """
     kind = format_of(out)
-    if layout not in LAYOUTS:
-        raise UsageError(f"layout {layout!r}: expected tf or keras", hint="--layout keras")
+    choose("layout", layout, LAYOUTS)
     if layout != "tf" and kind != "hdf5":
         raise UsageError("--layout is for HDF5", hint="leave it out, or end OUT in .h5")
-    if compress not in (None, "gzip"):
-        raise UsageError(f"compression {compress!r}: expected gzip", hint="--compress gzip")
+    if compress is not None:
+        choose("compress", compress, ("gzip",))
     if compress and kind == "safetensors":
         raise UsageError("safetensors has no compression", hint="leave --compress out")
     if stats and kind != "hdf5":
         raise UsageError("--stats is for HDF5", hint="leave it out, or end OUT in .h5")
     if checksum and kind != "hdf5":
-        raise UsageError("--checksum is for HDF5: this format has one always", hint="leave it out")
+        raise UsageError("--checksum is for HDF5: this format always has one", hint="leave it out")
     if max_shard_size is not None and kind != "safetensors":
         raise UsageError(
             "--max-shard-size: this format is one file", hint="leave it out, or end OUT in .safetensors"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toolkit import dtypes, names
+from toolkit.arguments import choose
 from toolkit.change import results
 from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
@@ -169,13 +170,16 @@ class Draft:
         Raises:
             VariableNotFoundError: Nothing is.
         """
+        if not isinstance(name, str):
+            raise UsageError(f"expected a name, got {name!r}", hint="a name is text")
         item = self.items.get(name)
         if item is None:
             keys = {path: key for key, path in [*self.ways.items(), *self.paths.items()]}
             if name not in keys and self.objects is not None and len(below := self.objects.below(name)) == 1:
                 keys[name] = below.pop()  # by another way than the shortest
             if keys.get(name) not in self.items:
-                near = names.nearest(name, [*self.items, *keys])
+                found = [*self.items, *(each for each, key in keys.items() if key in self.items)]
+                near = names.nearest(name, found)
                 raise VariableNotFoundError(name, where=self.where, suggestions=near)
             item = self.items[keys[name]]
         return item
@@ -245,8 +249,7 @@ class Draft:
         Raises:
             UsageError: It has no variables.
         """
-        if data not in DATA_MODES:
-            raise UsageError(f"data {data!r}: expected one of {', '.join(DATA_MODES)}")
+        choose("data", data, DATA_MODES)
         if not self.items:
             raise UsageError("no variables are left", hint="drop less, or keep more")
         items = self._with_objects()

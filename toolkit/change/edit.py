@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from toolkit import renaming
+from toolkit.arguments import checked, text_of
 from toolkit.change import operations
 from toolkit.change.casts import read_cast
 from toolkit.change.drafts import Draft
@@ -18,6 +19,7 @@ from toolkit.formats.bundle.sharing import DataMode
 from toolkit.formats.endings import refuse_ending
 from toolkit.formats.opening import as_checkpoint
 from toolkit.renaming import Renames
+from toolkit.units import count
 
 
 class Edit:
@@ -37,6 +39,9 @@ class Edit:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
+
+    def __repr__(self) -> str:
+        return f"<Edit of {self._draft.where!r}: {count(len(self._draft.items), 'variable')}>"
 
     def rename(self, old: str | Renames, new: str | None = None) -> Edit:
         r"""Rename variables, scopes, or what matches `re:…`, with `\1` in `new` for what a group matched.
@@ -101,6 +106,7 @@ class Edit:
         """
         return self._after(operations.strip_optimizer)
 
+    @checked
     def cast(
         self, pattern: str | DTypeLike | None, dtype: DTypeLike | None = None, *, clip: bool = False
     ) -> Edit:
@@ -150,8 +156,10 @@ class Edit:
             MismatchError: A variable that exists differs in dtype or shape.
             UsageError: A name cannot be one.
         """
+        new, old = text_of("new", new), text_of("old", old)
         return self._after(lambda draft: operations.copy(draft, new, old))
 
+    @checked
     def reinit(
         self,
         patterns: str | Iterable[str],
@@ -172,6 +180,7 @@ class Edit:
             )
         )
 
+    @checked
     def plan(self, *, data: DataMode = "auto") -> FilePlan:
         """Return the plan, to be looked at, and then carried out with its `write`.
 
@@ -185,12 +194,14 @@ class Edit:
         """
         return self._draft.plan(data=data)
 
+    @checked
     def write(
         self,
         prefix: str | os.PathLike[str],
         *,
         data: DataMode = "auto",
         keep_meta: bool = False,
+        check: bool = False,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
@@ -201,16 +212,17 @@ class Edit:
             prefix: The path without `.index`; it must not be one of the sources.
             data: As in `plan`.
             keep_meta: Copy the `.meta` file (a Saver's graph) as it is, old names and all.
+            check: Also read the values in files that are shared by hard link, and compare their checksums.
             force: Replace the checkpoint there.
             sync: Make it survive a power loss.
-            progress: Is told the size of each chunk that was moved.
+            progress: Is told the size of each chunk that was moved, or checked.
 
         Raises:
             CheckpointError: As `FilePlan.write`.
         """
         refuse_ending(os.fspath(prefix))
         plan = self.plan(data=data)
-        plan.write(prefix, keep_meta=keep_meta, force=force, sync=sync, progress=progress)
+        plan.write(prefix, keep_meta=keep_meta, check=check, force=force, sync=sync, progress=progress)
         return plan
 
     def _after(self, *steps: Callable[[Draft], None]) -> Edit:
@@ -221,6 +233,7 @@ class Edit:
         return Edit(draft)
 
 
+@checked
 def edit(checkpoint: Checkpoint | str | os.PathLike[str]) -> Edit:
     """Begin to change a checkpoint, which itself stays as it is.
 

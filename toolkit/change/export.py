@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from toolkit import renaming
+from toolkit.arguments import checked
 from toolkit.change import results
 from toolkit.change.casts import Casts, meant_by, read_casts
 from toolkit.change.destinations import check_destination
@@ -61,6 +62,7 @@ class ExportPlan(FilePlan):
     places: Mapping[str, str] | None = None
     trained: frozenset[str] | None = None
 
+    @checked
     def export(
         self,
         out: str | os.PathLike[str],
@@ -149,6 +151,7 @@ class ExportPlan(FilePlan):
         return Exported(out, len(variables), os.path.getsize(out))
 
 
+@checked
 def plan_export(
     checkpoint: Checkpoint | str | os.PathLike[str],
     patterns: str | Iterable[str] = (),
@@ -235,6 +238,7 @@ def plan_export(
     return plan
 
 
+@checked
 def export(
     checkpoint: Checkpoint | str | os.PathLike[str],
     out: str | os.PathLike[str],

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from toolkit import renaming
+from toolkit.arguments import checked
 from toolkit.change import operations
 from toolkit.change.drafts import Draft
 from toolkit.change.matching import Matching
@@ -20,6 +21,7 @@ from toolkit.renaming import Renames
 from toolkit.roles import is_object_based
 
 
+@checked
 def plan_import(
     source: Checkpoint | str | os.PathLike[str],
     *,
@@ -74,6 +76,7 @@ def plan_import(
     return FilePlan(verdicts, results, [source])
 
 
+@checked
 def import_checkpoint(
     source: Checkpoint | str | os.PathLike[str],
     prefix: str | os.PathLike[str],

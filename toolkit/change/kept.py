@@ -13,14 +13,16 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from toolkit.change.records import RECORD, WEIGHTS, is_save_of, read_record
-from toolkit.change.removal import files_of, remove_files
-from toolkit.change.retention import Retention, Saved
+from toolkit.change.removal import remove_files
+from toolkit.change.retention import Retention
 from toolkit.errors import CheckpointError, PublishError
+from toolkit.formats import saves
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.state import State, read_state, write_state
 from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.read_back import checksum_of
+from toolkit.formats.records import RECORD, WEIGHTS, Saved, is_save_of, read_record
+from toolkit.formats.saves import files_of
 from toolkit.publish import Publication
 
 
@@ -95,14 +97,14 @@ class KeptDirectory:
         return removing
 
     def newest_first(self) -> Iterator[str]:
-        """Yield the names of all complete saves of this training, newest first, remembered or not.
+        """Yield the names of all complete saves of this training, remembered or not, the latest first.
 
-        One that was complete when its process was killed is not remembered yet.
+        The order is that of `formats.saves`, for which the first is the latest of the directory.
         """
         self._forget_missing()
-        ours = [save.name for save in reversed(self.saves)]
-        times = self._others()
-        return iter([*ours, *sorted(times, key=lambda name: (times[name], name), reverse=True)])
+        names = {save.name for save in self.saves} | self._others()
+        ranked = saves.newest_first(self.directory, map(self.path, names))
+        return iter([save.name for save in ranked if save.name in names])
 
     def newest_sound(self, *, weights: bool = False) -> tuple[str | None, list[CheckpointError]]:
         """Return the newest save that reads whole, every checksum of it, and why newer ones do not.
@@ -124,15 +126,13 @@ class KeptDirectory:
                 problems.append(error)
         return None, problems
 
-    def _others(self) -> dict[str, float]:
-        """Return the times of complete saves of this name in the directory that are not remembered."""
-        known = {save.name for save in self.saves}
-        found = {}
+    def _others(self) -> set[str]:
+        """Return the names of complete saves of this name in the directory that are not remembered."""
+        found = set()
         for entry in os.listdir(self.directory):
             name = entry.removesuffix(naming.INDEX)
-            if (entry != name or name.endswith(WEIGHTS)) and self._is_ours(name) and name not in known:
-                with contextlib.suppress(FileNotFoundError):
-                    found[name] = os.stat(self.path(entry)).st_mtime
+            if (entry != name or name.endswith(WEIGHTS)) and self._is_ours(name):
+                found.add(name)
         return found
 
     def _is_there(self, name: str) -> bool:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
-from toolkit.change.directory import Found, best_of, checkpoints_of, disk_usage, latest_of
+from toolkit.arguments import checked
+from toolkit.change.directory import (
+    Found,
+    best_of,
+    checkpoints_of,
+    disk_usage,
+    found_at,
+    latest_in,
+    latest_of,
+)
 from toolkit.errors import CheckpointError, ReadError
 from toolkit.formats.refusals import none_in
 
@@ -35,7 +45,13 @@ class Logged(NamedTuple):
     metric: float | None
     problem: str | None
 
+    def __repr__(self) -> str:
+        step = "no step" if self.step is None else f"step {self.step}"
+        what = [step, *(["latest"] if self.latest else []), *(["best"] if self.best else [])]
+        return f"<Logged {self.path!r}: {', '.join([*what, *([] if self.complete else ['broken'])])}>"
 
+
+@checked
 def log(directory: str | os.PathLike[str]) -> list[Logged]:
     """Return the checkpoints of a training directory, by their steps, oldest first.
 
@@ -46,7 +62,7 @@ def log(directory: str | os.PathLike[str]) -> list[Logged]:
     directory = os.fspath(directory)
     found = checkpoints_of(directory)
     if not found:
-        raise _none(directory)
+        raise _none(directory, found)
     newest, best = latest_of(directory, found), best_of(found)
     counted: set[tuple[int, int]] = set()
     return [
@@ -65,26 +81,42 @@ def log(directory: str | os.PathLike[str]) -> list[Logged]:
     ]
 
 
-def latest(directory: str | os.PathLike[str]) -> Found:
+@checked
+def latest(directory: str | os.PathLike[str], *, note: Callable[[str], None] | None = None) -> Found:
     """Return the latest checkpoint of a training directory that is complete.
 
-    That is the one that the state file names; where that is broken or gone, or there is no state file,
-    the newest.
+    That is the one that the state file names, or one that was saved after the state file was written: its
+    writer was killed between the two. Where the one that it names is broken or gone, or there is no state
+    file, it is the newest.
+
+    Args:
+        directory: Of a training.
+        note: Called where it is not the one that the state file names, with why.
 
     Raises:
-        ReadError: There is none.
+        ReadError: There is none, or there are several, and neither a state file nor steps in their names.
         UnsupportedError: There are Orbax's.
     """
     directory = os.fspath(directory)
     found = checkpoints_of(directory)
-    newest = latest_of(directory, found)
+    newest = latest_in(directory, found)
     if newest is None:
-        raise _none(directory, broken=bool(found))
-    return newest
+        raise _none(directory, found)
+    if newest.note is not None and note is not None:
+        note(newest.note)
+    for each in found:
+        if os.path.normpath(each.path) == newest.path:
+            return each
+    return found_at(newest.path)
 
 
-def _none(directory: str, *, broken: bool = False) -> CheckpointError:
-    if not broken:
+def _none(directory: str, found: list[Found]) -> CheckpointError:
+    if not found:
         return none_in(directory)
-    what = f"{directory}: no complete checkpoint in this directory"
-    return ReadError(what, path=directory, hint="ckpt log says what is wrong with those that are there")
+    if any(each.is_complete for each in found):
+        what = "several checkpoints, and neither a state file nor steps tell the latest"
+        hint = f"name one: {', '.join(each.name for each in found if each.is_complete)}"
+    else:
+        what = "no complete checkpoint in this directory"
+        hint = "`ckpt log` says what is wrong with those that are there"
+    return ReadError(f"{directory}: {what}", path=directory, hint=hint)

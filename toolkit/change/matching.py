@@ -247,7 +247,8 @@ class Matching:
                 return Fate("restore", difference, stored, source, difference, "partition=True restores it")
             reason += f"; {difference}"
         if name.rpartition("/")[2] == "global_step":
-            reason += "; the count of steps goes on (--reinit global_step resets it)"
+            reset = " (--reinit global_step resets it)" if self._rules.offers else ""
+            reason += f"; the count of steps goes on{reset}"
         return Fate(action, reason, stored, source)
 
     def _other_shape(self, name: str, stored: Variable, source: str, reason: str) -> Fate:

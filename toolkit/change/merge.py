@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from toolkit import dtypes
+from toolkit.arguments import checked, choose
 from toolkit.change import results
 from toolkit.change.plan import FilePlan
 from toolkit.checkpoint import Checkpoint, Variable
@@ -15,7 +17,7 @@ from toolkit.errors import FormatError, UsageError
 from toolkit.formats.bundle.object_edit import ObjectEditor
 from toolkit.formats.bundle.object_merge import DifferentObjectsError, Joined, join
 from toolkit.formats.bundle.schema import MessageError
-from toolkit.formats.bundle.sharing import DataMode
+from toolkit.formats.bundle.sharing import DATA_MODES, DataMode
 from toolkit.formats.opening import as_checkpoint
 from toolkit.formats.read_back import is_equal
 from toolkit.plan import Verdict
@@ -24,8 +26,9 @@ from toolkit.roles import OBJECT_GRAPH, is_object_based
 OnConflict = Literal["error", "first", "last"]
 
 
+@checked
 def plan_merge(
-    *checkpoints: Checkpoint | str | os.PathLike[str],
+    *checkpoints: Checkpoint | str | os.PathLike[str] | Sequence[Checkpoint | str | os.PathLike[str]],
     on_conflict: OnConflict = "error",
     data: DataMode = "auto",
 ) -> FilePlan:
@@ -35,7 +38,7 @@ def plan_merge(
     their object graphs: objects of the same path become one.
 
     Args:
-        *checkpoints: Two or more, open or their paths. They are not changed.
+        *checkpoints: Two or more, open or their paths; or a list of them. They are not changed.
         on_conflict: What becomes of a variable that differs: an `error`, the `first` or the `last` one's.
         data: Which data files are shared with them by hard link, as in `plan_reinit`.
 
@@ -43,17 +46,20 @@ def plan_merge(
         UsageError: There are fewer than two, or object-based ones beside others.
         FormatError, ReadError: One of them cannot be read.
     """
-    if on_conflict not in get_args(OnConflict):
-        raise UsageError(f"on_conflict {on_conflict!r}: expected one of {', '.join(get_args(OnConflict))}")
-    if len(checkpoints) < 2:
+    choose("on_conflict", on_conflict, get_args(OnConflict))
+    choose("data", data, DATA_MODES)
+    given: Sequence[Any] = checkpoints
+    if len(checkpoints) == 1 and isinstance(checkpoints[0], (list, tuple)):
+        given = checkpoints[0]
+    if len(given) < 2:
         raise UsageError("expected two checkpoints or more to merge", hint="name all of them")
-    opened = [as_checkpoint(checkpoint) for checkpoint in checkpoints]
+    opened = [as_checkpoint(checkpoint) for checkpoint in given]
     based = [is_object_based(checkpoint.variables()) for checkpoint in opened]
     if any(based) and not all(based):
         other = opened[based.index(False)]
         raise UsageError(
             f"{opened[based.index(True)].path}: object-based (TF2), {other.path}: not",
-            hint="ckpt export --to-tf1 makes a name-based one, which can be merged",
+            hint="`ckpt export CKPT OUT --to-tf1` makes a name-based one, which can be merged",
         )
     merged = _Merged(opened[0], on_conflict)
     for checkpoint in opened[1:]:
@@ -106,7 +112,10 @@ class _Merged:
             self._put(key, ours, before, verdict.action, verdict.source, f"the first; {reason}")
         else:
             verdict = self.verdicts[key]
-            hint = "--on-conflict first or last takes one of them; ckpt edit renames or drops it"
+            hint = (
+                "--on-conflict first takes the one, --on-conflict last the other; "
+                "`ckpt edit` renames or drops it"
+            )
             self._put(key, ours, before, verdict.action, verdict.source, verdict.reason, reason, hint)
 
     def _put(
@@ -146,7 +155,7 @@ def _joined(merged: _Merged, checkpoint: Checkpoint) -> Joined:
     except DifferentObjectsError as error:
         raise UsageError(
             f"{checkpoint.path}: {error} is not the object there that it is in those before it",
-            hint="give one of them another name first: ckpt edit --rename OBJECT=OTHER",
+            hint="give one of them another name first: `ckpt edit CKPT --rename OBJECT=OTHER -o OUT`",
         ) from error
     except MessageError as error:
         raise FormatError(f"object graph: {error}", path=checkpoint.path) from error

@@ -76,7 +76,7 @@ def _refuse_metadata(item: Item) -> None:
     if item.role.kind == "metadata":
         raise UsageError(
             f"{item.name}: tells of the objects, and is changed along with them",
-            hint="ckpt export --to-tf1 makes a name-based checkpoint, without objects",
+            hint="`ckpt export CKPT OUT --to-tf1` makes a name-based checkpoint, without objects",
         )
 
 
@@ -263,7 +263,8 @@ def _renamed_alone(draft: Draft, new: str, old: str) -> tuple[dict[str, str], di
             return found, called
     if old in plain:
         return {old: new}, readable
-    raise not_found(old, draft.roles, where=draft.where)
+    roles = {readable[name]: item.role for name, item in plain.items()}
+    raise not_found(old, roles, where=draft.where, globs=False)
 
 
 def _substituted(rule: OldNew, texts: Mapping[str, str]) -> dict[str, str]:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from toolkit.arguments import checked
 from toolkit.change.results import Progress, watched
 from toolkit.change.unchanged import refuse_changed, states_of
-from toolkit.checkpoint import NOWHERE, Checkpoint, Variable
+from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import PublishError, UsageError
 from toolkit.formats.bundle import naming, sharding
 from toolkit.formats.bundle.publication import publish_bundle
@@ -20,6 +21,7 @@ from toolkit.formats.endings import refuse_ending
 from toolkit.formats.read_back import check_written
 from toolkit.made_directories import existing_directory
 from toolkit.names import encode_name
+from toolkit.places import NOWHERE
 from toolkit.plan import Advice, Bytes, Plan, Verdict
 from toolkit.units import count, parse_size, size
 
@@ -31,6 +33,8 @@ class FilePlan(Plan):
         results: The variable that each verdict makes, by name: what a sink is given.
         sources: The checkpoints that it reads, the one that it is about first.
         bytes: What carrying it out moves; once it is carried out, what that has moved.
+        linked_checked: Whether the values in files that are shared by hard link were read, and their
+            checksums compared; `None` where no file is shared.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class FilePlan(Plan):
         self.results = dict(results)
         self.sources = tuple(sources)
         self._mode = data
+        self._is_checked = False
         layout = None
         if data is None:
             self.bytes = _moved(self.results.values())
@@ -83,8 +88,14 @@ class FilePlan(Plan):
         )
         self._other_notes = self.notes
         if layout is not None:
-            self.notes += tuple(_notes(layout, self.bytes))
+            self.notes += tuple(_notes(layout, self.bytes, is_checked=False))
 
+    @property
+    def linked_checked(self) -> bool | None:
+        """Whether the values in files that are shared by hard link were read and compared."""
+        return self._is_checked if self.bytes.linked else None
+
+    @checked
     def aim(self, prefix: str | os.PathLike[str]) -> None:
         """Let `bytes` and `notes` say what writing to `prefix` would move: no link leaves its file system."""
         if self._mode is None:
@@ -98,12 +109,17 @@ class FilePlan(Plan):
         """Note what is moved, if so many bytes of data files are not linked but copied."""
         linked = layout.num_linked - not_linked
         self.bytes = Bytes(linked, layout.num_copied + not_linked, layout.num_written)
-        self.notes = (*self._other_notes, *_notes(layout, self.bytes))
+        self.notes = (*self._other_notes, *_notes(layout, self.bytes, is_checked=self._is_checked))
 
     @property
     def num_bytes(self) -> int:
-        """The bytes that are moved: what `progress` is told in all."""
+        """The bytes that are moved: what `progress` is told in all, but for what `check` reads."""
         return self.bytes.copied + self.bytes.written
+
+    @property
+    def num_checked(self) -> int:
+        """The bytes that `check` reads, which `progress` is told too."""
+        return 0 if self._mode is None else self._layout(self.results).num_checked
 
     def watched(self, progress: Progress | None) -> dict[str, Variable]:
         """Return the results, of which `progress` is told each chunk that a sink takes."""
@@ -112,32 +128,40 @@ class FilePlan(Plan):
         return {name: watched(variable, progress) for name, variable in self.results.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as the commands' JSON has it, with `bytes`."""
-        return {**super().to_dict(), "bytes": self.bytes._asdict()}
+        """Return the plan as the commands' JSON has it, with `bytes` and `linked_checked`."""
+        moved = {"bytes": self.bytes._asdict(), "linked_checked": self.linked_checked}
+        return {**super().to_dict(), **moved}
 
+    @checked
     def write(
         self,
         prefix: str | os.PathLike[str],
         *,
         max_shard_size: str | int | None = None,
         keep_meta: bool = False,
+        check: bool = False,
         force: bool = False,
         sync: bool = True,
         progress: Progress | None = None,
     ) -> None:
         """Write the results as a checkpoint in TensorFlow's format, in the order of their names.
 
+        What is copied or made is read back and compared. What is shared by hard link is not read, unless
+        `check` is given: damage in it would be shared, too.
+
         Args:
             prefix: The path without `.index`; it must not be one of the sources.
             max_shard_size: `500MB`, or bytes: no data file is larger; a tensor that is goes to several, in
                 slices, as a partitioned variable does. Then none is shared.
             keep_meta: Copy the `.meta` file, a Saver's graph, of the checkpoint that it is about, as it is.
+            check: First read the values in files that are shared by hard link, and compare their checksums.
             force: Replace the checkpoint there.
             sync: Make it survive a power loss.
-            progress: Is told the size of each chunk that was written.
+            progress: Is told the size of each chunk that was written, or checked.
 
         Raises:
             PlanError: It cannot be carried out; nothing was done.
+            ChecksumError: A value that is read is damaged; nothing was written.
             MismatchError: A source has changed since the plan was made.
             PublishError: It exists, or the system refuses something.
             UsageError: `prefix` cannot be one, or its ending says another format (`mean.h5`).
@@ -155,6 +179,9 @@ class FilePlan(Plan):
         if self._mode is None or max_shard_size is not None:
             self._write_anew(prefix, variables, max_shard_size, meta, force, sync)
         else:
+            self._is_checked = False
+            if check:
+                self._check_linked(progress)
             self._write_shared(prefix, self._layout(variables), progress, meta, force, sync)
 
     @property
@@ -163,10 +190,16 @@ class FilePlan(Plan):
         path = self.sources[0].path + naming.META
         return path if os.path.isfile(path) else None
 
-    def rehearse(self) -> None:
+    @checked
+    def rehearse(self, *, check: bool = False, progress: Progress | None = None) -> None:
         """Make what is cast, and throw it away: to know beforehand that all values fit.
 
+        Args:
+            check: Also read the values in files that would be shared by hard link, as `write` does.
+            progress: Is told the size of each chunk that was checked.
+
         Raises:
+            ChecksumError: A value is damaged.
             MismatchError: Some do not.
             FormatError, ReadError: A source is damaged.
         """
@@ -180,6 +213,17 @@ class FilePlan(Plan):
             ):
                 for _ in result.chunks():
                     pass
+        if check:
+            self._check_linked(progress)
+
+    def _check_linked(self, progress: Progress | None) -> None:
+        """Read what is shared by hard link, and note that it is sound."""
+        if self._mode is None:
+            return
+        layout = self._layout(self.results)
+        layout.check_linked(progress or (lambda nbytes: None))
+        self._is_checked = True
+        self._set_moved(layout, layout.num_linked - self.bytes.linked)
 
     def _layout(self, variables: Mapping[str, Variable]) -> Layout:
         """Return where the values of `variables` will lie."""
@@ -250,13 +294,15 @@ def _moved(results: Iterable[Variable]) -> Bytes:
     return Bytes(0, copied, written)
 
 
-def _notes(layout: Layout, moved: Bytes) -> list[str]:
+def _notes(layout: Layout, moved: Bytes, *, is_checked: bool) -> list[str]:
     """Return what is good to know of how data files are shared."""
     notes = []
     if layout.files:
         whole = "shared by hard link" if moved.linked == layout.num_linked else "taken over whole"
+        read = "read, checksums equal" if is_checked else "not read (--check compares its checksums)"
         notes.append(
-            f"{count(len(layout.files), 'data file')} {whole}, {size(moved.linked)} linked; "
+            f"{count(len(layout.files), 'data file')} {whole}, {size(moved.linked)} linked"
+            f"{', ' + read if moved.linked else ''}; "
             f"{size(moved.copied)} copied, {size(moved.written)} written"
         )
     if layout.num_unused and moved.linked:

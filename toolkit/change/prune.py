@@ -8,25 +8,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toolkit.arguments import checked
 from toolkit.change.directory import (
     Found,
+    as_saved,
     best_of,
     checkpoints_of,
-    latest_of,
-    saved,
-    target_of,
-    trainings_of,
+    latest_in,
 )
-from toolkit.change.records import read_record
 from toolkit.change.removal import remove_files
 from toolkit.change.retention import Retention
 from toolkit.errors import CheckpointError, UsageError
-from toolkit.formats.bundle.state import State, content_of, read_state, state_files, write_state
+from toolkit.formats.bundle.state import FILE_NAME, State, content_of, read_state, state_files, write_state
+from toolkit.formats.records import read_record
+from toolkit.formats.saves import target_of, trainings_of
+from toolkit.units import size
 
 _DAY = 24 * 60 * 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pruning:
     """What stays of a training directory's checkpoints, and what goes. `apply` does it.
 
@@ -41,7 +42,14 @@ class Pruning:
     kept: tuple[tuple[Found, str], ...]
     removed: tuple[Found, ...]
     nbytes: int
+    latest: Found | None = None
+    """The latest save, where the state file names an earlier one."""
 
+    def __repr__(self) -> str:
+        what = f"{len(self.kept)} keep, {len(self.removed)} remove, {size(self.nbytes)}"
+        return f"<Pruning of {self.directory!r}: {what}>"
+
+    @checked
     def apply(self, *, sync: bool = True) -> None:
         """Take what goes out of the state file, then remove its files, each index first.
 
@@ -55,15 +63,21 @@ class Pruning:
             if state is None:
                 continue
             kept = [path for path in state.all_paths if target_of(self.directory, path) not in gone]
-            if len(kept) < len(state.all_paths):
-                times = dict(zip(state.all_paths, state.timestamps, strict=False))
+            times = dict(zip(state.all_paths, state.timestamps, strict=False))
+            latest = state.latest
+            if self.latest is not None and name == FILE_NAME:  # written now, it would seem to be up to date
+                latest = self.latest.name
+                kept.append(latest)
+                times |= {latest: self.latest.time} if times else {}
+            if len(kept) < len(state.all_paths) or latest != state.latest:
                 timestamps = tuple(times.get(path, 0.0) for path in kept) if times else ()
-                state = state._replace(all_paths=tuple(kept), timestamps=timestamps)
+                state = state._replace(latest=latest, all_paths=tuple(kept), timestamps=timestamps)
                 write_state(self.directory, state, name=name, before=before, sync=sync)
         for each in self.removed:
             remove_files(file.path for file in each.files)
 
 
+@checked
 def plan_prune(
     directory: str | os.PathLike[str],
     *,
@@ -93,8 +107,8 @@ def plan_prune(
     """
     directory = os.fspath(directory)
     Retention(keep, keep_every, keep_best).check()
-    if not 0 <= older_than < float("inf"):
-        raise UsageError(f"older_than {older_than}: expected 0 days or more")
+    if not isinstance(older_than, (int, float)) or not 0 <= older_than < float("inf"):
+        raise UsageError(f"older_than: expected 0 days or more, got {older_than!r}")
     found = checkpoints_of(directory)
     for training in trainings_of(directory) if keep_best else ():
         read_record(directory, training)
@@ -102,7 +116,8 @@ def plan_prune(
         raise UsageError(
             f"{directory}: no metrics are known", hint="a keeper of saves notes them; leave --keep-best out"
         )
-    newest, best, now = latest_of(directory, found), best_of(found, keep_best), time.time()
+    latest, best, now = latest_in(directory, found), best_of(found, keep_best), time.time()
+    newest = next((each for each in found if latest and os.path.normpath(each.path) == latest.path), None)
     retained = _retained(found, Retention(keep, keep_every))
     named = {target_of(directory, state.latest) for state in _states(directory)}
     kept, removed = [], []
@@ -125,7 +140,8 @@ def plan_prune(
         if not targets.isdisjoint(os.path.realpath(file.path) for file in each.files):
             removed.remove(each)
             kept.append((each, "a link in what is kept leads to it"))
-    return Pruning(directory, tuple(kept), tuple(removed), _freed(removed))
+    behind = newest if latest is not None and latest.is_behind else None
+    return Pruning(directory, tuple(kept), tuple(removed), _freed(removed), behind)
 
 
 def _states(directory: str) -> list[State]:
@@ -145,7 +161,7 @@ def _retained(found: Sequence[Found], rules: Retention) -> set[str]:
     for training in {each.family for each in found}:
         members = [each for each in found if each.family == training and _counts(each)]
         by_time = sorted(members, key=lambda each: (each.time, each.order))
-        retained |= rules.kept(saved(members)) | Retention(rules.keep).kept(saved(by_time))
+        retained |= rules.kept(as_saved(members)) | Retention(rules.keep).kept(as_saved(by_time))
     return retained
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable
 
 from toolkit import initializers
+from toolkit.arguments import checked, whole_number
 from toolkit.change import results
 from toolkit.change.drafts import Draft, Item
 from toolkit.change.plan import FilePlan
@@ -18,6 +19,7 @@ from toolkit.roles import Role, initial_slot_value, is_beta_power, owners_first
 from toolkit.selection import listed, matching, select, with_followers
 
 
+@checked
 def plan_reinit(
     checkpoint: Checkpoint | str | os.PathLike[str],
     patterns: str | Iterable[str],
@@ -70,9 +72,9 @@ def reinitialize(
         CheckpointError: As it does.
     """
     if init is not None and not isinstance(init, str):
-        raise UsageError(f"init: expected a SPEC such as 'he_normal', got {init!r}")
-    if seed is not None and (not isinstance(seed, int) or seed < 0):
-        raise UsageError(f"seed {seed!r}: expected 0 or more, a whole number")
+        raise UsageError(f"init: expected an initializer, got {init!r}", hint="such as --init he_normal")
+    if seed is not None:
+        whole_number("seed", seed)
     roles, paths, ways = draft.roles, draft.paths, draft.ways
     patterns, exclude = listed(patterns), listed(exclude)
     selected = select(roles, patterns, exclude, where=draft.where, paths=paths, ways=ways)

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, and removing them."""
+"""Removing the files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ import os
 from collections.abc import Iterable
 
 from toolkit.errors import PublishError
-from toolkit.formats.bundle import naming
-
-
-def files_of(prefix: str) -> list[str]:
-    """Return the paths of the files of the checkpoint `prefix`, of a bundle the index first.
-
-    A file that is called just `prefix` is one of them only where there is no index: a V1 checkpoint, a file
-    of weights.
-    """
-    index, meta = naming.index_file(prefix), prefix + naming.META
-    data = [path for paths in naming.existing_data_files(prefix).values() for path in paths]
-    first = [index] if os.path.lexists(index) else [*naming.v1_files(prefix), prefix] if not data else []
-    return [path for path in [*first, meta] if os.path.isfile(path)] + data
 
 
 def remove_files(paths: Iterable[str]) -> None:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from toolkit import staging
-from toolkit.change.directory import Found, checkpoints_of, family_of, latest_of, target_of, trainings_of
-from toolkit.change.records import RECORD, WEIGHTS, read_record
-from toolkit.change.removal import files_of, remove_files
+from toolkit.arguments import checked
+from toolkit.change.directory import Found, checkpoints_of, latest_in
+from toolkit.change.removal import remove_files
 from toolkit.errors import CheckpointError, PublishError
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.state import FILE_NAME, State, content_of, looks_damaged, read_state, write_state
+from toolkit.formats.records import RECORD, read_record
+from toolkit.formats.saves import KERAS, family_of, files_of, target_of, trainings_of
 
 _SETTLED_SECONDS = 60 * 60
 """How long nothing may have touched what a broken save left: a copy under way sets old times of change, but
@@ -41,7 +43,7 @@ class Orphan(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Repair:
     """What is to be put right in a training directory. `apply` does it.
 
@@ -63,11 +65,22 @@ class Repair:
     broken: tuple[Found, ...]
     before: bytes
 
+    def __repr__(self) -> str:
+        found = (
+            ("changed", self.changes),
+            ("removed", self.orphans),
+            ("left", self.left),
+            ("broken", self.broken),
+        )
+        what = ", ".join(f"{len(each)} {called}" for called, each in found if each) or "all is well"
+        return f"<Repair of {self.directory!r}: {what}>"
+
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to do."""
         return self.state is not None or bool(self.orphans)
 
+    @checked
     def apply(self, *, sync: bool = True) -> None:
         """Write the state file, and remove the orphans.
 
@@ -98,11 +111,12 @@ def _not_removed(path: str, why: str) -> PublishError:
     return PublishError(f"{path}: cannot be removed: {why}", path=path, hint="see who may write here")
 
 
+@checked
 def plan_repair(directory: str | os.PathLike[str]) -> Repair:
     """Plan to put a training directory right. `apply` does it.
 
-    The state file comes to name, by relative paths, the checkpoints that it named and that are complete; the
-    latest is the one that it named, or if that is not complete, the newest. What a broken save left is
+    The state file comes to name, by relative paths, the checkpoints that it named and that are complete, and
+    the latest, as `latest` tells it. What a broken save left is
     removed where it is provably that: a later save of the same training is complete, and nothing has touched
     it for an hour; or its writer was this toolkit's, and is dead.
 
@@ -122,8 +136,10 @@ def plan_repair(directory: str | os.PathLike[str]) -> Repair:
             left.append(Orphan(state_file, "is no state file of TensorFlow"))
     found = checkpoints_of(directory)
     true, changes = (None, []) if left else _true_state(directory, found, state, problem)
-    if os.path.lexists(state_file) and not left and latest_of(directory, found) is None:
-        left.append(Orphan(state_file, "there is no complete checkpoint for it to name"))
+    if os.path.lexists(state_file) and not left and latest_in(directory, found) is None:
+        is_any = any(each.is_complete for each in found)
+        what = "nothing tells the latest" if is_any else "there is no complete checkpoint for it to name"
+        left.append(Orphan(state_file, what))
     for training in trainings_of(directory):
         try:
             read_record(directory, training)
@@ -148,13 +164,14 @@ def _true_state(
     directory: str, found: Sequence[Found], state: State | None, problem: str
 ) -> tuple[State | None, list[str]]:
     """Return what the state file should say, if that is something else, and what changes."""
-    complete = {os.path.normpath(f.path): f for f in found if f.is_complete and not f.path.endswith(WEIGHTS)}
-    newest = latest_of(directory, complete.values())
+    complete = {os.path.normpath(f.path): f for f in found if f.is_complete and not f.path.endswith(KERAS)}
+    newest = latest_in(directory, complete.values())
     if newest is None:
         return None, []
+    name = os.path.relpath(newest.path, directory)
+    time = complete[newest.path].time if newest.path in complete else 0.0
     if state is None:
-        why = f"{FILE_NAME}: names {newest.name}, alone: {problem}"
-        return State(newest.name, (newest.name,), (newest.time,)), [why]
+        return State(name, (name,), (time,)), [f"{FILE_NAME}: names {name}, alone: {problem}"]
     changes = []
     times = dict(zip(state.all_paths, state.timestamps, strict=False))
     listed: dict[str, float] = {}
@@ -167,14 +184,16 @@ def _true_state(
         if new != path:
             changes.append(f"{FILE_NAME}: {path} becomes {new}")
     latest = _relative(directory, state.latest, complete)
-    if latest is None:
-        kept = [path for path in listed if target_of(directory, path) in complete]
-        latest = kept[-1] if kept else newest.name
+    if newest.is_behind:
+        latest = name
+        changes.append(f"{FILE_NAME}: the latest is {latest}: it was saved after {state.latest}")
+    elif latest is None:
+        latest = name
         changes.append(f"{FILE_NAME}: the latest is {latest}: {state.latest} is not complete")
     elif latest != state.latest:
         changes.append(f"{FILE_NAME}: the latest is {latest}, by a relative path: it was {state.latest}")
     if latest not in listed:
-        listed[latest] = complete.get(target_of(directory, latest), newest).time
+        listed[latest] = time
     timestamps = tuple(listed.values()) if state.timestamps else ()
     true = State(latest, tuple(listed), timestamps, state.last_preserved)
     return (None, []) if true == state else (true, changes or [f"{FILE_NAME}: lists its latest, too"])

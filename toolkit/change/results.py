@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from toolkit import casting, initializers
-from toolkit.checkpoint import Extent, Place, Slice, TensorSource, TensorSpec, Variable
+from toolkit.checkpoint import Slice, TensorSource, TensorSpec, Variable
 from toolkit.chunks import CHUNK_BYTES, regroup, whole_elements
 from toolkit.dtypes import DType
 from toolkit.formats.bundle import strings
 from toolkit.initializers import Spec
+from toolkit.places import Extent, Place
 
 Array = np.ndarray[Any, Any]
 
@@ -204,7 +205,7 @@ class _Cast(TensorSource):
     def __init__(self, original: Variable, clip: bool | None) -> None:
         self._original = original
         self._clip = bool(clip)
-        self._hint = ", or --clip (clip=True)" if clip is False else ""
+        self._hint = ", or --clip" if clip is False else ""
 
     def load(self, variable: Variable, *, verify: bool) -> Array:
         values = self._original.load(verify=verify)

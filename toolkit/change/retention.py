@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from toolkit.errors import UsageError
-
-Mode = Literal["max", "min"]
-
-
-class Saved(NamedTuple):
-    """A save.
-
-    Attributes:
-        name: Of the checkpoint in its directory: a prefix, or a file of weights.
-        step: Of the training.
-        time: When it was saved, in seconds since 1970.
-        metric: How good the model was, if that was told.
-    """
-
-    name: str
-    step: int
-    time: float
-    metric: float | None = None
+from toolkit.arguments import choose, whole_number
+from toolkit.formats.records import Mode, Saved
 
 
 class Retention(NamedTuple):
@@ -48,13 +31,10 @@ class Retention(NamedTuple):
         Raises:
             UsageError: It does not.
         """
-        if self.keep < 1:
-            raise UsageError(f"keep {self.keep}: expected 1 or more", hint="keep=1 keeps the newest alone")
+        whole_number("keep", self.keep, least=1)
         for option in ("keep_every", "keep_best"):
-            if getattr(self, option) < 0:
-                raise UsageError(f"{option} {getattr(self, option)}: expected 0 or more")
-        if self.mode not in ("max", "min"):
-            raise UsageError(f"mode: expected max or min, got {self.mode!r}")
+            whole_number(option, getattr(self, option))
+        choose("mode", self.mode, ("max", "min"))
 
     def kept(self, saves: Iterable[Saved]) -> set[str]:
         """Return the names of those of `saves`, oldest first, that are kept."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from toolkit import renaming
+from toolkit.arguments import check_flag, choose
 from toolkit.checkpoint import Variable
 from toolkit.dtypes import DType
-from toolkit.errors import UsageError
 from toolkit.plan import Action, Verdict
 from toolkit.roles import Role
 
@@ -89,10 +89,9 @@ class Rules:
     """Whether hints may name the options of `ckpt restore`."""
 
     def __post_init__(self) -> None:
+        check_flag("cast", self.cast)
         for option, choices in CHOICES.items():
-            if getattr(self, option) not in choices:
-                expected = ", ".join(choices)
-                raise UsageError(f"{option}: expected one of {expected}, got {getattr(self, option)!r}")
+            choose(option, getattr(self, option), choices)
 
 
 def verdicts_of(

@@ -18,6 +18,7 @@ def carry_out(
     dry_run: bool,
     json: bool,
     every_row: bool,
+    check: bool,
     keep_meta: bool = False,
 ) -> None:
     """Write what a plan makes to `out`, unless it cannot be done or is only to be seen, and print it.
@@ -29,10 +30,19 @@ def carry_out(
     destination = options.destination(out, dry_run=dry_run, force=force, sources=plan.sources)
     if out:
         plan.aim(out)
-    if destination and plan.ok:
-        with output.progress(plan.num_bytes) as progress:
-            plan.write(destination, keep_meta=keep_meta, force=force, sync=not no_sync, progress=progress)
-    elif dry_run:
-        plan.rehearse()
+    num_bytes = plan.num_bytes * bool(destination) + (plan.num_checked if check else 0)
+    if plan.ok and (destination or dry_run):
+        with output.progress(num_bytes) as progress:
+            if destination:
+                plan.write(
+                    destination,
+                    keep_meta=keep_meta,
+                    check=check,
+                    force=force,
+                    sync=not no_sync,
+                    progress=progress,
+                )
+            else:
+                plan.rehearse(check=check, progress=progress)
     output.plan(command, plan, destination if plan.ok else None, json=json, every_row=every_row)
     plan.check()

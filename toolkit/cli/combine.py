@@ -21,6 +21,7 @@ def merge(
         typer.Option(help="What becomes of a variable that differs: an error, or which one's is taken."),
     ] = "error",
     data: options.Data = "auto",
+    check: options.Check = False,
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -39,7 +40,15 @@ def merge(
     opened = [open_checkpoint(path, note=output.message) for path in ckpt]
     plan = plan_merge(*opened, on_conflict=on_conflict, data=data)
     carry_out(
-        "merge", plan, out, force=force, no_sync=no_sync, dry_run=dry_run, json=json, every_row=no_truncate
+        "merge",
+        plan,
+        out,
+        force=force,
+        no_sync=no_sync,
+        dry_run=dry_run,
+        json=json,
+        every_row=no_truncate,
+        check=check,
     )
 
 
@@ -72,6 +81,7 @@ def average(
         typer.Option(metavar="N", help="Of a directory, the newest N.", show_default=False),
     ] = None,
     data: options.Data = "auto",
+    check: options.Check = False,
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -89,7 +99,15 @@ def average(
 
     plan = plan_average(*ckpt, weights=_numbers(weights), decay=decay, last=last, data=data)
     carry_out(
-        "average", plan, out, force=force, no_sync=no_sync, dry_run=dry_run, json=json, every_row=no_truncate
+        "average",
+        plan,
+        out,
+        force=force,
+        no_sync=no_sync,
+        dry_run=dry_run,
+        json=json,
+        every_row=no_truncate,
+        check=check,
     )
 
 

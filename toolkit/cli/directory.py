@@ -47,12 +47,13 @@ def latest(
 ) -> None:
     """Print the path of the latest checkpoint that is complete.
 
-    That is the one that the state file names; where that is broken, or there is none, the newest.
+    That is the one that the state file names, or one that was saved after the state file was written;
+    where the one that it names is broken or gone, or there is no state file, the newest.
     """
     from toolkit.change.log import latest as find_latest
     from toolkit.render import documents
 
-    found = find_latest(directory)
+    found = find_latest(directory, note=output.message)
     if json:
         output.data(documents.dump("latest", {"path": found.path, "step": found.step, "time": found.time}))
     else:
@@ -110,8 +111,9 @@ def repair(
 ) -> None:
     """Put a training directory right.
 
-    The state file comes to name complete checkpoints by relative paths, and what broken saves provably left
-    is removed. Exits with 1 if something is wrong that is left: in a dry run, if anything is.
+    The state file comes to name complete checkpoints by relative paths, the latest among them, and what
+    broken saves provably left is removed. Exits with 1 if something is wrong that is left: in a dry run, if
+    anything is.
     """
     from toolkit.change.repair import plan_repair
     from toolkit.render import directory as render

@@ -115,6 +115,7 @@ def edit(
         bool, typer.Option("--keep-meta", help="Copy the .meta file, though its graph has the old names.")
     ] = False,
     data: options.Data = "auto",
+    check: options.Check = False,
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -147,6 +148,7 @@ def edit(
             dry_run=dry_run,
             json=json,
             every_row=no_truncate,
+            check=check,
             keep_meta=keep_meta,
         )
 

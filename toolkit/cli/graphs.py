@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit.cli.output import Settings, passing
-from toolkit.errors import UsageError
+from toolkit.deferred import needs_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,11 +38,8 @@ def tensorflow() -> Iterator[None]:
             stack.enter_context(_native_log_diverted())
         try:
             import tensorflow as tf
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                "this command needs TensorFlow, which is not installed",
-                hint="install it beside the toolkit: pip install tensorflow",
-            ) from error
+        except ImportError as error:
+            raise needs_tensorflow("this command", error) from error
         if not Settings.debug:
             tf.get_logger().setLevel("ERROR")
         loading()

@@ -101,6 +101,13 @@ Data = Annotated[
         help="Share data files by hard link where 90% of the bytes are still used, where any are, or never.",
     ),
 ]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Also read what is shared by hard link, and compare its checksums, before OUT appears.",
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(

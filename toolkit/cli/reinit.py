@@ -30,6 +30,7 @@ def reinit(
         bool, typer.Option("--keep-slots", help="Leave slots and moving averages as they are.")
     ] = False,
     data: options.Data = "auto",
+    check: options.Check = False,
     force: options.Force = False,
     no_sync: options.NoSync = False,
     dry_run: options.DryRun = False,
@@ -68,4 +69,5 @@ def reinit(
             dry_run=dry_run,
             json=json,
             every_row=no_truncate,
+            check=check,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from toolkit.errors import FormatError, ReadError
-from toolkit.formats import refusals
+from toolkit.formats import refusals, saves
 from toolkit.formats.bundle import naming
 from toolkit.formats.bundle.state import FILE_NAME, read_state
 from toolkit.formats.file import ReadFile
@@ -56,16 +56,21 @@ class Found(NamedTuple):
         return self.kind is TABLE and self.files[0] == naming.index_file(self.path)
 
 
-def locate(path: str, note: Note) -> Found:
+def locate(path: str, note: Note, is_complete: Callable[[str], bool]) -> Found:
     """Return the checkpoint that `path` leads to, having looked at the beginning of its first file.
+
+    Args:
+        path: Whatever a person has at hand.
+        note: Called where it is not taken literally.
+        is_complete: Tells of the path of a save whether all of it can be read.
 
     Raises:
         ReadError, FormatError: There is none.
     """
     if os.path.isdir(path) and not os.path.lexists(naming.index_file(path)):
-        found = _in_directory(path, note)
+        found = _in_directory(path, note, is_complete)
     elif os.path.basename(path) == FILE_NAME and os.path.isfile(path) and is_state(path):
-        found = _in_directory(os.path.dirname(path) or ".", note)
+        found = _in_directory(os.path.dirname(path) or ".", note, is_complete)
     else:
         found = _at(path) or refusals.refuse(path)
     return found
@@ -114,19 +119,24 @@ def _keras_folder(directory: str) -> Found:
     return Found(KERAS_FOLDER, directory, (os.path.join(directory, KERAS_WEIGHTS),))
 
 
-def _in_directory(directory: str, note: Note) -> Found:
+def _in_directory(directory: str, note: Note, is_complete: Callable[[str], bool]) -> Found:
     """Return the latest, or only, checkpoint in a directory."""
     state = read_state(directory) if has_state_file(directory) else None
-    if state is not None:
-        return _latest(directory, state.latest, note)
     variables = saved_model_prefix(directory)
-    if os.path.lexists(naming.index_file(variables)):
+    if state is None and os.path.lexists(naming.index_file(variables)):
         return _bundle(variables)
-    if is_keras_folder(directory):
+    if state is None and is_keras_folder(directory):
         return _keras_folder(directory)
     found = checkpoints_in(directory)
-    if len(found) == 1 and (checkpoint := _at(found[0])) is not None:
+    if len(found) == 1 and state is None and (checkpoint := _at(found[0])) is not None:
         return checkpoint
+    newest = saves.latest(directory, filter(saves.is_save, found), is_complete)
+    if newest is not None and (checkpoint := _at(newest.path)) is not None:
+        if newest.note is not None:
+            note(newest.note)
+        return checkpoint
+    if state is not None:
+        return _named(directory, state.latest, note)
     if not found:
         raise refusals.none_in(directory)
     raise ReadError(
@@ -136,8 +146,8 @@ def _in_directory(directory: str, note: Note) -> Found:
     )
 
 
-def _latest(directory: str, written: str, note: Note) -> Found:
-    """Return the checkpoint that a state file means by `written`, looked for beside it if it is gone."""
+def _named(directory: str, written: str, note: Note) -> Found:
+    """Return the checkpoint that a state file means by `written`, complete or not, or say that it is gone."""
     if (found := _at(os.path.join(directory, written))) is not None:
         return found
     beside = os.path.join(directory, os.path.basename(written))

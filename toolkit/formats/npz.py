@@ -72,6 +72,7 @@ class NpzCheckpoint(ExportedCheckpoint):
         plain, streamed = RawSource(), _Members(archive)
         variables: dict[str, Variable] = {}
         told = {}
+        self.own(plain, streamed)
         for member in archive.members:
             if member.endswith(SUFFIX) and member != DESCRIPTION:
                 more = described.get(member, {})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from toolkit.arguments import checked, path_of
 from toolkit.checkpoint import Checkpoint
+from toolkit.errors import CheckpointError
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.identify import HDF5, KERAS_FOLDER, SAFETENSORS, WEIGHT_MAP, ZIP
 from toolkit.formats.locating import Found, Note, locate
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 
 
+@checked
 def open_checkpoint(
     path: str | os.PathLike[str], *, note: Note | None = None, partial: bool = False
 ) -> Checkpoint:
@@ -24,21 +27,22 @@ def open_checkpoint(
         path: A prefix (`run/model.ckpt-100`); one of its files (`.index`, `.data-…`, `.meta`); a V1
             checkpoint, or one of its files; an HDF5 file, a `.keras` archive, or a folder that was saved
             instead of one; a `.safetensors` file; the index of several `.safetensors` files or of Keras's
-            sharded weights (`x.weights.json`), or one of these files; an `.npz` archive; a directory with a
-            `checkpoint` state file (its latest one), of a SavedModel, or with one checkpoint in it; or the
-            state file itself.
+            sharded weights (`x.weights.json`), or one of these files; an `.npz` archive; a training directory
+            (its latest checkpoint, as `latest` tells it), one of a SavedModel, or one with one checkpoint in
+            it; or a state file.
         note: Called where the path was not taken literally: the state file names a checkpoint that
-            has moved, say.
+            has moved, or there is a later one than it names.
         partial: Open also what lacks a file without which not all names are known: one of several V1,
             safetensors or HDF5 files. `Checkpoint.missing_files` names it. The names of a V2 checkpoint are
             known without its data files: it is opened in any case, and reading values says what is missing.
 
     Raises:
+        UsageError: `path` is no path.
         ReadError: There is nothing, or it cannot be read, or files are missing.
         FormatError: It is not a checkpoint; the message says what it is instead.
     """
     note = note or (lambda _: None)
-    found = locate(os.fspath(path), note)
+    found = locate(path_of(path), note, is_complete)
     if found.is_bundle:
         return BundleCheckpoint(found.path)
     if found.kind in (HDF5, KERAS_FOLDER):
@@ -58,6 +62,16 @@ def open_checkpoint(
     return V1Checkpoint(found.path, found.files, partial=partial)
 
 
+def is_complete(path: str) -> bool:
+    """Return whether the checkpoint at `path` can be read, as far as the lengths of its files tell."""
+    try:
+        with open_checkpoint(path) as checkpoint:
+            checkpoint.check_files()
+    except CheckpointError:
+        return False
+    return True
+
+
 def as_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str], *, partial: bool = False) -> Checkpoint:
     """Return `checkpoint`, opened if it is a path.
 
@@ -66,10 +80,11 @@ def as_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str], *, partial: b
         partial: Take also one that lacks files, of which names alone are wanted.
 
     Raises:
+        UsageError: `checkpoint` is neither.
         ReadError, FormatError: As `open_checkpoint`; or files are missing.
     """
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = open_checkpoint(checkpoint, partial=partial)
+        checkpoint = open_checkpoint(path_of(checkpoint, "checkpoint"), partial=partial)
     if not partial:
         checkpoint.check_present()
     return checkpoint

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import checksum
-from toolkit.checkpoint import NOWHERE, Place, TensorSource, Variable
+from toolkit.checkpoint import TensorSource, Variable
 from toolkit.chunks import whole_elements
 from toolkit.errors import ChecksumError, FormatError
 from toolkit.formats.file import ReadFile
 from toolkit.formats.streamed import array_of_strings
+from toolkit.places import NOWHERE, Place
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
@@ -92,12 +92,15 @@ def _raw_checksum(variable: Variable) -> int:
     return running.finish()
 
 
-def checksum_of(variable: Variable, *, verify: bool = True) -> int:
+def checksum_of(
+    variable: Variable, *, verify: bool = True, moved: Callable[[int], None] = lambda nbytes: None
+) -> int:
     """Return the CRC-32C of a variable's values as a bundle stores them, having read them.
 
     Args:
         variable: Which.
         verify: Compare what is read with the checksum that its own file has.
+        moved: Is told the size of each chunk that was read.
     """
     if variable.dtype.kind == "string":
         from toolkit.formats.bundle.strings import StringChecksum
@@ -107,6 +110,7 @@ def checksum_of(variable: Variable, *, verify: bool = True) -> int:
         running = checksum.Running()
     for chunk in variable.chunks(verify=verify):
         running.update(chunk)
+        moved(chunk.size)
     return running.finish()
 
 

@@ -74,6 +74,7 @@ class SafetensorsCheckpoint(ExportedCheckpoint):
         there = {shard: ReadFile(each) for shard, each in enumerate(paths) if each not in self._missing}
         self._files = list(there.values())
         source = RawSource()
+        self.own(source)
         variables: dict[str, Variable] = {}
         told: dict[str, Told] = {}
         objects: dict[str, bytes] = {}

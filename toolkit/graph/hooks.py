@@ -25,6 +25,9 @@ class RestoreHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
         self._plan = plan
         self._verify = verify
 
+    def __repr__(self) -> str:
+        return f"<RestoreHook: {self._plan.summary()}>"
+
     def begin(self) -> None:
         """Add to the graph what the plan needs, before it is finalized."""
         self._plan.check()

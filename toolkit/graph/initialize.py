@@ -8,8 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from toolkit import names
+from toolkit.arguments import choose
 from toolkit.change.rules import CopyValue
-from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
+from toolkit.errors import MismatchError, VariableNotFoundError
 from toolkit.graph.plan import GraphPlan
 from toolkit.graph.variables import all_variables, by_name, dependencies_of, dtype_of, name_of, shape_of
 from toolkit.plan import Verdict
@@ -40,8 +41,7 @@ def plan_initialize(
         VariableNotFoundError: The graph has no variable of a name.
         ModelError: Two variables have one name.
     """
-    if copy_value not in ("initial", "current"):
-        raise UsageError(f"copy_value: expected 'initial' or 'current', got {copy_value!r}")
+    choose("copy_value", copy_value, ("initial", "current"))
     pairs = [(_resolve(new, graph), _resolve(old, graph)) for new, old in (copies or {}).items()]
     originals = {name_of(new): name_of(old) for new, old in pairs}
     if variables is not None:

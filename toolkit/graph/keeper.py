@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from toolkit.arguments import checked, path_of
 from toolkit.change.kept import KeptDirectory
-from toolkit.change.records import WEIGHTS
-from toolkit.change.retention import Mode, Retention, Saved
+from toolkit.change.retention import Retention
 from toolkit.errors import CheckpointError, FormatError, MismatchError, PublishError, UsageError
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.writer import renumber
 from toolkit.formats.opening import open_checkpoint
 from toolkit.formats.read_back import checksum_of
+from toolkit.formats.records import WEIGHTS, Mode, Saved
 from toolkit.graph.keeping_weights import save_weights
 from toolkit.graph.object_plan import ObjectPlan
 from toolkit.graph.plan import GraphPlan
@@ -26,6 +27,7 @@ from toolkit.graph.saving import save as save_session
 from toolkit.graph.saving import saver_of
 from toolkit.graph.trackables import variables_of
 from toolkit.graph.variables import by_name, dtype_of, shape_of
+from toolkit.units import count
 from toolkit.urls import refuse_url_to_write
 
 _SPARE_BYTES = 1 << 20
@@ -46,6 +48,10 @@ class Restored(NamedTuple):
     step: int
     plan: GraphPlan | ObjectPlan
     skipped: tuple[CheckpointError, ...]
+
+    def __repr__(self) -> str:
+        skipped = f", {len(self.skipped)} newer ones skipped" if self.skipped else ""
+        return f"<Restored {self.path!r}: step {self.step}, {self.plan.summary()}{skipped}>"
 
 
 class CheckpointKeeper:
@@ -70,6 +76,7 @@ class CheckpointKeeper:
         FormatError: The record of earlier saves is damaged.
     """
 
+    @checked
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -83,9 +90,11 @@ class CheckpointKeeper:
     ) -> None:
         self._retention = Retention(keep, keep_every, keep_best, mode)
         self._retention.check()
-        if not name or os.path.basename(name) != name:
-            raise UsageError(f"name {name!r}: expected one without a directory", hint="name='model.ckpt'")
-        self._directory = os.fspath(directory)
+        if not isinstance(name, str) or not name or os.path.basename(name) != name:
+            raise UsageError(
+                f"name: expected one without a directory, got {name!r}", hint="name='model.ckpt'"
+            )
+        self._directory = path_of(directory, "directory")
         self._name = name
         self._sync = sync
         refuse_url_to_write(self._directory)
@@ -98,6 +107,10 @@ class CheckpointKeeper:
                 hint="choose another directory",
             ) from error
         self._kept = KeptDirectory(self._directory, name, self._retention, sync=sync)
+
+    def __repr__(self) -> str:
+        newest = f", the newest {self.saves[-1].name}" if self.saves else ""
+        return f"<CheckpointKeeper {self._directory!r}: {count(len(self.saves), 'save')}{newest}>"
 
     @property
     def saves(self) -> tuple[Saved, ...]:
@@ -161,6 +174,8 @@ class CheckpointKeeper:
 
     def restore(self, target: Any, **options: Any) -> Restored | None:
         """Restore the newest save that is sound into `target`; `None` if there is none at all.
+
+        The newest is what `toolkit.latest` tells; if the state file was turned back to an earlier save, that.
 
         Args:
             target: As for `save`. A Keras model gets its weights and the state of its optimizer, which is

@@ -91,7 +91,7 @@ class WeightsPlan(FilePlan):
                     except Exception as error:  # whatever Keras raises
                         raise ModelError(
                             f"{out}: Keras does not load it into this model: {' '.join(str(error).split())}",
-                            hint="its other layout may do: --layout keras3, or keras",
+                            hint="its other layout may do: --layout keras3, or --layout keras",
                         ) from error
                     for path, value in values.items():
                         if weights[path].numpy().tobytes() != value.tobytes():

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from toolkit.arguments import checked
 from toolkit.change.matching import Matching
 from toolkit.change.rules import CopyValue, Ema, OnMissing, OnShape, Rules, Target, verdicts_of
 from toolkit.checkpoint import Checkpoint
@@ -31,6 +32,7 @@ from toolkit.renaming import Renames
 from toolkit.selection import listed
 
 
+@checked
 def plan_restore(
     checkpoint: Checkpoint | str | os.PathLike[str],
     target: Any = None,
@@ -96,10 +98,10 @@ def plan_restore(
         ModelError: The target has no variables, or two of one name.
         FormatError: The checkpoint's index breaks a rule.
     """
+    if copy is not None and not isinstance(copy, Mapping):
+        raise UsageError(f"copy: expected names, got {copy!r}", hint="copy={'new/kernel': 'old/kernel'}")
     if not all(isinstance(name, str) for pair in dict(copy or {}).items() for name in pair):
         raise UsageError("copy: expected names", hint="copy={'new/kernel': 'old/kernel'}")
-    if seed is not None and (not isinstance(seed, int) or seed < 0):
-        raise UsageError(f"seed {seed!r}: expected a number of 0 or more")
     rules = Rules(
         tuple(listed(patterns)),
         tuple(listed(exclude)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from toolkit.arguments import checked
 from toolkit.errors import ModelError, PublishError
 from toolkit.formats.bundle.publication import publish_bundle
 from toolkit.formats.bundle.reader import BundleCheckpoint
@@ -18,6 +19,7 @@ from toolkit.graph.failures import as_system_error, reason
 from toolkit.graph.variables import Partitioned, by_name, dtype_of, parts_of, shape_of
 
 
+@checked
 def save(
     session: tf.compat.v1.Session,
     prefix: str | os.PathLike[str],

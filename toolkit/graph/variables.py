@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from toolkit import dtypes
 from toolkit.dtypes import DType
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, UsageError
 
 _VARIABLE_OPS = frozenset({"VarHandleOp", "VariableV2", "Variable", "TemporaryVariable"})
 _KEYS = tf.compat.v1.GraphKeys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GraphVariable:
     """A variable of a graph, or a lookup table.
 
@@ -45,6 +45,10 @@ class GraphVariable:
     initialized: bool | None
     depends_on: tuple[str, ...]
     variable: Any
+
+    def __repr__(self) -> str:
+        shape = "of any shape" if self.shape is None else self.shape
+        return f"<GraphVariable {self.name!r}: {self.dtype} {shape}, {self.collection}>"
 
 
 class Partitioned:
@@ -80,7 +84,7 @@ class Partitioned:
         ]
 
 
-def list_variables(
+def variables_of_graph(
     graph: tf.Graph | None = None, session: tf.compat.v1.Session | None = None
 ) -> list[GraphVariable]:
     """Return the variables of a graph in the order of their creation, then local ones, then tables.
@@ -90,10 +94,16 @@ def list_variables(
         session: Where to ask which have a value.
 
     Raises:
+        UsageError: `graph` is none.
         ModelError: Two variables of a collection have one name.
     """
     if graph is None:
         graph = tf.compat.v1.get_default_graph() if session is None else session.graph
+    if not isinstance(graph, tf.Graph):
+        raise UsageError(
+            f"{type(graph).__name__}: expected a graph, or a checkpoint",
+            hint="a checkpoint is open, or its path",
+        )
     listed = []
     for collection in (_KEYS.GLOBAL_VARIABLES, _KEYS.LOCAL_VARIABLES):
         variables = by_name(graph.get_collection(collection))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
+from toolkit.arguments import checked, choose
 from toolkit.checkpoint import Checkpoint, Variable
-from toolkit.errors import CheckpointError, UsageError
+from toolkit.errors import CheckpointError
 from toolkit.formats.opening import as_checkpoint
 from toolkit.look.about import About, about
 from toolkit.look.files import problem_line, problem_of
@@ -19,6 +20,7 @@ from toolkit.names import natural_key
 from toolkit.roles import Kind, Role
 from toolkit.selection import listed, select
 from toolkit.text import common_scope
+from toolkit.units import count, size
 
 Sort = Literal["name", "bytes", "order"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -32,7 +34,7 @@ class Totals(NamedTuple):
     nbytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """The variables of a checkpoint that were asked for, and what they come to.
 
@@ -63,6 +65,11 @@ class Summary:
     def notes(self) -> list[str]:
         """What a person should know before the list, a line each."""
         return [] if self.problem is None else [problem_line(self.checkpoint, self.problem)]
+
+    def __repr__(self) -> str:
+        totals = self.totals
+        what = f"{count(totals.num_variables, 'variable')}, {size(totals.nbytes)}"
+        return f"<Summary of {self.checkpoint.path!r}: {what}>"
 
     @cached_property
     def by_kind(self) -> dict[Kind, list[Variable]]:
@@ -142,6 +149,7 @@ class Summary:
         return {scope: (count, nbytes) for scope, (count, nbytes) in ordered}
 
 
+@checked
 def inspect(
     checkpoint: Checkpoint | str | os.PathLike[str],
     patterns: str | Iterable[str] = (),
@@ -164,14 +172,15 @@ def inspect(
         UsageError: A pattern cannot be read, or `role` is none.
         FormatError: The index breaks a rule.
     """
+    choose("sort", sort, get_args(Sort))
     checkpoint = as_checkpoint(checkpoint, partial=True)
     everything = checkpoint.variables()
     problem = problem_of(checkpoint)
     roles = dict(checkpoint.roles())
     paths = checkpoint.paths()
     patterns, exclude, kinds = listed(patterns), listed(exclude), listed(role)
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise UsageError(f"role: expected one of {', '.join(KINDS)}, got {unknown[0]!r}")
+    for kind in kinds:
+        choose("role", kind, KINDS)
     if patterns or exclude:
         chosen = select(
             roles,

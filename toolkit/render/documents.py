@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from toolkit.checkpoint import NOWHERE, Variable
+from toolkit.checkpoint import Variable
 from toolkit.look.about import About
 from toolkit.look.inspect import Summary
+from toolkit.places import NOWHERE
 
 
 def dump(command: str, document: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from toolkit.checkpoint import NOWHERE, Variable
+from toolkit.checkpoint import Variable
 from toolkit.look.inspect import KINDS, Summary, totals_of
 from toolkit.names import printable
+from toolkit.places import NOWHERE
 from toolkit.render.columns import Cells, Layout, fitted
 from toolkit.render.csv_text import csv_text
 from toolkit.render.top import advice, top

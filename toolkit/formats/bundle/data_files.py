@@ -14,7 +14,8 @@ from toolkit.formats.identify import LFS_POINTER, identify
 if TYPE_CHECKING:
     import numpy as np
 
-    from toolkit.checkpoint import Place, Variable
+    from toolkit.checkpoint import Variable
+    from toolkit.places import Place
 
 _POINTER_BYTES = 1024
 """A Git LFS pointer is smaller (git-lfs, docs/spec.md)."""

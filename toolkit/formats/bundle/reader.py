@@ -82,6 +82,7 @@ class BundleCheckpoint(Checkpoint):
         self._decoder = EntryDecoder()
         self._values = BundleValues(self._data, big_endian=self._big_endian)
         self._sliced_values = _BundleSlices(self._slices_of)
+        self.own(self._values, self._sliced_values)
         self._has_slices = False
         self._variables: dict[str, Variable] | None = None
         self._has_read_graph = False

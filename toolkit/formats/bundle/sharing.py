@@ -16,14 +16,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from toolkit.checkpoint import NOWHERE, Extent, Variable
+from toolkit.checkpoint import Variable
 from toolkit.errors import MismatchError
 from toolkit.formats.bundle import naming, transfer
 from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.slices import TensorSlice
 from toolkit.formats.bundle.writer import BundleWriter
-from toolkit.formats.read_back import check_names, check_value_of
+from toolkit.formats.read_back import check_names, check_value_of, checksum_of
 from toolkit.names import encode_name
+from toolkit.places import NOWHERE, Extent
 
 DataMode = Literal["auto", "link", "copy"]
 DATA_MODES: tuple[DataMode, ...] = ("auto", "link", "copy")
@@ -150,6 +151,35 @@ class Layout:
                 self._add(writer, piece, moved)
             writer.finish()
         return linked, copied
+
+    @property
+    def num_checked(self) -> int:
+        """The bytes that `check_linked` reads."""
+        return sum(variable.nbytes for variable in self._linked())
+
+    def check_linked(self, moved: Callable[[int], None]) -> None:
+        """Read the values that lie in linked data files, and compare their checksums.
+
+        Bytes that no variable uses are not read. Variants are not compared: what their checksum is of,
+        TensorFlow alone knows.
+
+        Args:
+            moved: Is told the bytes that were read.
+
+        Raises:
+            ChecksumError: A value is damaged.
+            FormatError, ReadError: One cannot be read.
+        """
+        for variable in self._linked():
+            checksum_of(variable, moved=moved)
+
+    def _linked(self) -> list[Variable]:
+        """Return what lies in linked data files, each value once."""
+        found = {}
+        for piece in self._pieces:
+            if self._shard_of(piece) is not None and piece.variable.dtype.kind != "handle":
+                found[piece.extent, piece.variable.nbytes] = piece.variable
+        return list(found.values())
 
     def check(self, prefix: str, copied: Iterable[SharedFile]) -> None:
         """Read what was written to `prefix` again, except what is linked, and compare it.

@@ -6,9 +6,9 @@ import errno
 import os
 from collections.abc import Callable
 
-from toolkit.checkpoint import Extent
 from toolkit.errors import PublishError, ReadError, TruncatedError
 from toolkit.formats.file import ReadFile, identity_of, stat_file
+from toolkit.places import Extent
 
 _STEP = 64 << 20
 """Bytes copied at a time: often enough to tell how far it is."""

@@ -77,6 +77,7 @@ class V1Checkpoint(Checkpoint):
         for file in self._files:
             self._take(Table(file), tensors)
         whole, sliced = _V1Values(), _V1Slices()
+        self.own(whole, sliced)
         self._variables = {
             name: _variable(name, tensors[name], whole, sliced) for name in sorted(tensors, key=encode_name)
         }

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from toolkit import checksum
-from toolkit.checkpoint import Extent, Place, TensorSource, Variable
+from toolkit.checkpoint import TensorSource, Variable
 from toolkit.chunks import whole_elements
 from toolkit.errors import ChecksumError, FormatError, UnsupportedError
 from toolkit.formats.bundle.data_files import DataFiles
 from toolkit.formats.bundle.messages import decode_entry
 from toolkit.formats.bundle.schema import MessageError
 from toolkit.formats.streamed import stored_strings
+from toolkit.places import Extent, Place
 
 if TYPE_CHECKING:
     import numpy as np

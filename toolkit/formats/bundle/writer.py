@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from toolkit import checksum, dtypes
-from toolkit.checkpoint import Extent, Variable
+from toolkit.checkpoint import Variable
 from toolkit.chunks import CHUNK_BYTES, regroup
 from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError
@@ -28,6 +28,7 @@ from toolkit.formats.bundle.reader import BundleCheckpoint
 from toolkit.formats.bundle.slices import TensorSlice
 from toolkit.formats.bundle.table_builder import TableBuilder
 from toolkit.names import decode_name, encode_name
+from toolkit.places import Extent
 
 _BUFFER_BYTES = 1 << 20
 

@@ -70,7 +70,9 @@ def layers_of(
     """
     for name in names:
         if not all(name.split("/")) or "\0" in name or any(part in (".", "..") for part in name.split("/")):
-            raise UsageError(f"{name!r}: cannot be a name in Keras's layout", hint="--rename it")
+            raise UsageError(
+                f"{name!r}: cannot be a name in Keras's layout", hint="rename it: --rename OLD=NEW"
+            )
     tops = _top_layers({name: places[name] for name in names} if places else {})
     if tops is not None:
         layers = _by_place(tops)

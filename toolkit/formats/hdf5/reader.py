@@ -101,6 +101,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             texts = layouts.texts(opened.file.attrs) if named.layout == "keras" else {}
         self.layout = named.layout
         sources = {path: _Datasets(path) for path in paths.values()}
+        self.own(*sources.values())
         where = {name: paths[place] for name, place in named.datasets.items()}
         variables = {
             name: _variable(name, dataset, sources[where[name]], where[name])

@@ -32,6 +32,7 @@ from toolkit.formats.hdf5 import keras_layout, stats
 from toolkit.formats.hdf5 import output as hdf5_output
 from toolkit.formats.hdf5 import types as hdf5_types
 from toolkit.formats.origins import KEY, OBJECTS, ROLE, Origin
+from toolkit.wording import typed
 
 LAYOUT = "tf"
 _MAX_DIMENSIONS = 32
@@ -95,7 +96,7 @@ def write(
         if len(variable.shape) > _MAX_DIMENSIONS:
             raise UsageError(
                 f"{variable.name}: has {len(variable.shape)} dimensions, HDF5 at most {_MAX_DIMENSIONS}",
-                hint=f"leave it out with --exclude '{variable.name}'",
+                hint=f"leave it out with {typed('exclude', variable.name)}",
             )
     all_names = [variable.name for variable in variables]
     layers = options.layers

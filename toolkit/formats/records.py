@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from toolkit.change.retention import Mode, Saved
 from toolkit.errors import FormatError
 
 RECORD = ".keeper.json"
@@ -15,6 +14,24 @@ WEIGHTS = ".weights.h5"
 SHARDED_WEIGHTS = ".weights.json"
 """The index of Keras's weights in several files."""
 _MAX_BYTES = 64 << 20
+
+Mode = Literal["max", "min"]
+
+
+class Saved(NamedTuple):
+    """A save.
+
+    Attributes:
+        name: Of the checkpoint in its directory: a prefix, or a file of weights.
+        step: Of the training.
+        time: When it was saved, in seconds since 1970.
+        metric: How good the model was, if that was told.
+    """
+
+    name: str
+    step: int
+    time: float
+    metric: float | None = None
 
 
 def is_save_of(training: str, name: object) -> bool:
