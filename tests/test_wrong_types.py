@@ -121,7 +121,8 @@ def test_edits_take_no_nonsense(trained, name):
                 pytest.fail(f"reinit({keyword}={value!r}): {error!r}")
 
 
-def test_carrying_out_takes_no_nonsense(trained, tmp_path):
+def test_carrying_out_takes_no_nonsense(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     plan = toolkit.plan_reinit(trained, "head", seed=1)
     edited = toolkit.edit(trained)
     exported = toolkit.plan_export(trained)

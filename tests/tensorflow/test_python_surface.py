@@ -36,7 +36,8 @@ def test_list_variables_of_a_graph_is_as_it_was():
                 toolkit.list_variables(wrong)
 
 
-def test_plans_over_graphs_take_no_nonsense(tmp_path):
+def test_plans_over_graphs_take_no_nonsense(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with tf.Graph().as_default() as graph, v1.Session() as session:
         v1.get_variable("w", [2])
         session.run(v1.global_variables_initializer())
