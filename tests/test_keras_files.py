@@ -640,3 +640,16 @@ def legacy(path, prefix, *, counter="iteration", version="2.15.0"):
                 shape = (3, 2) if "kernel" in name else (2,)
                 held[f"{name}:0"] = np.int64(4) if name == counter else np.ones(shape, np.float32)
     return path
+
+
+def test_what_a_keeper_adds_to_a_file_is_no_weight_and_leaves_owners_told(tmp_path):
+    added = {"optimizer/untracked": numbered([(3, 4)]), "seed_generators": [np.array([1, 2], np.uint32)]}
+    write_weights(
+        tmp_path / "m.weights.h5", {**GROUPS, "optimizer": state(twice(TRAINED)), **added}, names=NAMES
+    )
+    checkpoint = toolkit.open_checkpoint(tmp_path / "m.weights.h5")
+    found = owners_by_value(checkpoint)
+    assert found.pop("optimizer/untracked/vars/0") == (1, None)
+    assert len(found) == 12
+    assert all(slot == owner for slot, owner in found.values())
+    assert checkpoint.roles()["seed_generators/vars/0"] == Role("counter")

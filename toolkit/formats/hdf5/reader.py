@@ -121,10 +121,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
 
     def roles(self) -> dict[str, Role]:
         """Return the role of each variable; what the file says an optimizer keeps is no weight."""
-        if self.layout == "tf":
-            return super().roles()
-        states = [name for name in self._variables if name.startswith(layouts.RANDOM_STATES)]
-        return {**self._known.roles, **dict.fromkeys(states, Role("counter"))}
+        return super().roles() if self.layout == "tf" else dict(self._known.roles)
 
     def paths(self) -> dict[str, str]:
         """Return readable names, by those keys that are none."""
@@ -134,14 +131,15 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         """Return the names of what is trained, by the configuration of the model or the optimizer's state."""
         return super().trained() if self.layout == "tf" else self._known.trained
 
-    def kept_by_optimizers(self) -> frozenset[str]:
-        """Return the names of what optimizers keep."""
-        return self._known.kept
-
     @property
     def optimizer_names(self) -> tuple[str, ...]:
         """The variables that an optimizer keeps, where the layout tells, in the order of the file."""
-        return tuple(name for name in self._variables if name in self._known.kept)
+        kept = self._known.kept
+        return tuple(name for name in self._variables if name in kept)
+
+    def kept_by_optimizers(self) -> frozenset[str]:
+        """Return the names of what optimizers keep."""
+        return self._known.kept
 
     def slot_starts(self) -> Mapping[str, float | None]:
         """Return what slots start with, where the class of their optimizer is told."""

@@ -12,9 +12,12 @@ from typing import NamedTuple
 from toolkit.formats.keras import objects
 from toolkit.formats.keras.config import Config
 from toolkit.formats.keras.names import Names, unique
-from toolkit.formats.keras.objects import Object
+from toolkit.formats.keras.objects import METRICS, SEEDS, Object
 from toolkit.formats.keras.optimizer import Optimizers, State
 from toolkit.roles import Described, Role, assign
+
+_UNTRACKED = "untracked"
+"""What an optimizer keeps that Keras does not know of, which the keeper of saves adds below it."""
 
 
 class Contents(NamedTuple):
@@ -56,8 +59,9 @@ def read(
     """
     root, apart = objects.read(variables, called, config.model, written)
     names = Names(root)
-    groups = {group: keys for group, keys in apart.items() if not _is_metric(group)}
-    optimizers = Optimizers(variables, groups, called, written, root, config, names).read()
+    groups = {group: keys for group, keys in apart.items() if _top(group) not in (*METRICS, SEEDS)}
+    known = {group: keys for group, keys in groups.items() if not group.endswith(f"/{_UNTRACKED}")}
+    optimizers = Optimizers(variables, known, called, written, root, config, names).read()
     shown = dict(names.shown)
     roles = assign(variables)
     starts: dict[str, float | None] = {}
@@ -69,9 +73,10 @@ def read(
             if kept.role.kind == "slot" and (kept.follows or (kept.start is not None and state.described)):
                 starts[key] = kept.start
     for group, keys in apart.items():
-        for key in keys:
-            if _is_metric(group):
-                roles[key] = Role("metric")
+        if _top(group) in METRICS:
+            roles.update(dict.fromkeys(keys, Role("metric")))
+        elif _top(group) == SEEDS:
+            roles.update(dict.fromkeys(keys, Role("counter")))
     kept_keys = frozenset(key for keys in groups.values() for key in keys)
     for key in kept_keys:
         if roles[key].kind == "weight":
@@ -86,8 +91,8 @@ def read(
     )
 
 
-def _is_metric(group: str) -> bool:
-    return group.split("/", maxsplit=1)[0] in ("metrics", "_metrics")
+def _top(group: str) -> str:
+    return group.partition("/")[0]
 
 
 def _trained(root: Object, optimizers: list[State]) -> frozenset[str] | None:

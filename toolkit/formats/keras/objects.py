@@ -27,6 +27,10 @@ _LAYERS_BEFORE_2_14 = "_layer_checkpoint_dependencies"
 _MAX_DEPTH = 64
 """Objects in one another; Keras itself would not get that far."""
 VARIABLES = "vars"
+METRICS = ("metrics", "_metrics")
+SEEDS = "seed_generators"
+"""The states of a model's seed generators, which the keeper of saves adds."""
+_NO_PARTS = ("optimizer", "_optimizer", *METRICS, SEEDS)
 
 
 @dataclass
@@ -121,9 +125,9 @@ def _at(root: _Group, path: Iterable[str]) -> _Group:
 def _take_apart(
     group: _Group, variables: Mapping[str, Stored], apart: dict[str, list[str]], *, at_root: bool
 ) -> None:
-    """Take optimizers, and at the root metrics, out of a group and those in it."""
+    """Take optimizers out of a group and those in it, and at the root what else is no part of a model."""
     for name, inner in list(group.groups.items()):
-        if _keeps_steps(name, inner, variables) or (at_root and name in ("metrics", "_metrics")):
+        if (at_root and name in _NO_PARTS) or _keeps_steps(name, inner, variables):
             del group.groups[name]
             for each in _all(inner):
                 if each.own:
