@@ -202,7 +202,7 @@ def build(spec: Spec) -> Any:
         inputs = keras.Input(spec.shape)
         model = keras.Model(inputs, _through(parts, inputs), **named)
     else:
-        model = _Chain(parts, **named)
+        model = Chain(parts, **named)
         model(batch(spec, 0)[0])
     if spec.optimizer is not None:
         model.compile(make_optimizer(spec.optimizer), "mse", run_eagerly=True)
@@ -272,8 +272,8 @@ def with_head(spec: Spec, size: int) -> Spec:
 
 
 @keras.utils.register_keras_serializable("random_models")
-class _Chain(keras.Model):
-    """Parts in a row, each an attribute of its own."""
+class Chain(keras.Model):
+    """Parts in a row, each an attribute of its own. Keras calls it `chain`, unless it is named."""
 
     def __init__(self, parts: list[Any], **named: Any) -> None:
         super().__init__(**named)
@@ -290,7 +290,7 @@ def _make(part: Layer | Block) -> Any:
         return _MAKERS[part.kind](part)
     made = [_make(each) for each in part.parts]
     named = {} if part.name is None else {"name": part.name}
-    return keras.Sequential(made, **named) if part.kind == "sequential" else _Chain(made, **named)
+    return keras.Sequential(made, **named) if part.kind == "sequential" else Chain(made, **named)
 
 
 def _named(layer: Layer) -> dict[str, Any]:

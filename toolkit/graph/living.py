@@ -120,6 +120,7 @@ def living(root: Any, checkpoint: Checkpoint) -> Living:
                 *state.notes,
                 *_unkept(objects, names, variables, targets),
                 *_first_scale(objects, targets),
+                *([] if is_model else _not_kept(objects)),
             )
         ),
     )
@@ -154,6 +155,24 @@ def _first_scale(objects: Objects, targets: Mapping[str, Target]) -> list[str]:
         "a LossScaleOptimizer scales the first loss by its initial scale, its gradients by the restored one"
     )
     return [f"{note}: build it before the first step: optimizer.build(model.trainable_variables)"]
+
+
+def _not_kept(objects: Objects) -> list[str]:
+    """Return, in a sentence for each, which optimizers keep what TensorFlow neither saves nor restores.
+
+    It knows nothing of the optimizers in a MultiOptimizer, which Keras keeps in a list.
+    """
+    known = {id(variable) for variable in objects.variables.values()}
+    notes = []
+    for each in objects.every:
+        if isinstance(each, tf.keras.optimizers.Optimizer):
+            count = sum(id(variable) not in known for variable in kept_by(each))
+            if count:
+                note = f"does not continue: {count} of the variables of {type(each).__name__} {each.name}"
+                notes.append(
+                    f"{note}, of which TensorFlow does not know: the keeper saves a Keras model with them"
+                )
+    return notes
 
 
 def _own(root: Any, objects: Objects, optimizer: Any) -> tuple[dict[str, Any], dict[str, Target]]:

@@ -68,6 +68,7 @@ def optimizer_state(
         return OptimizerState(seeds, left_out, notes=(note,) if has_state else ())
     own = {names[id(variable)]: variable for variable in optimizer.variables}
     extra, lost = _added(checkpoint, UNTRACKED, [names[id(v)] for v in untracked(optimizer).values()])
+    lost = [name for name in lost if name not in bound.values()]  # TensorFlow may have it
     left_out |= set(lost)
     called = {**seeds, **extra, **_by_order(checkpoint, stored, own)}
     by_name = {*checkpoint.variables(), *checkpoint.paths().values(), *bound.values(), *called.values()}
