@@ -11,7 +11,7 @@ from toolkit.change.rules import Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import CheckpointError
 from toolkit.renaming import Renames, Rule
-from toolkit.roles import ATTRIBUTE, Role, followers, slot_name
+from toolkit.roles import ATTRIBUTE, Role, followers, owners_first, slot_name
 
 _MAX_SUGGESTED = 20
 """For how many missing variables near names are looked for, which is slow over many."""
@@ -76,8 +76,6 @@ class Offered:
         self._any_dtype = any_dtype
         self._rules = renaming.read_rules(rename)
         self._found = self._by_all_names(self._renamed())
-        taken = {found.variable.name for found in map(self.for_target, targets) if found is not None}
-        self._free = {n: f.variable for n, f in self._found.items() if f.variable.name not in taken}
         self._num_suggested = 0
 
     def for_target(self, name: str) -> Found | None:
@@ -89,21 +87,20 @@ class Offered:
 
         An optimizer may have been made in another scope: `training/w/Adam` is what the model calls `w/Adam`.
         """
-        of = self._target_roles[name].of
-        wanted = None if of is None else slot_name(name, of)
-        if wanted is None:
+        role, slots = self._target_roles[name], self._slots.get(owner.name, ())
+        called = self._paths.get(owner.name, owner.name)
+        found = [slot for slot in slots if name in (self._placed.get(slot), self._called.get(slot))]
+        wanted = None if role.of is None else slot_name(name, role.of)
+        if not found and wanted is not None:
+            for slot in slots:
+                ways = [(slot, owner.name), (self._paths.get(slot, slot), called)]
+                if wanted in {slot_name(*way) for way in ways}:
+                    found.append(slot)
+        if len(found) != 1 or self.roles[found[0]].kind != role.kind:
             return None
-        found = []
-        for slot in self._slots.get(owner.name, ()):
-            ways = [
-                (slot, owner.name),
-                (self._paths.get(slot, slot), self._paths.get(owner.name, owner.name)),
-            ]
-            if wanted in {slot_name(*way) for way in ways}:
-                found.append(slot)
-        if len(found) != 1 or self.roles[found[0]].kind != self._target_roles[name].kind:
-            return None
-        return Found(self._variables[found[0]], f"slot {wanted} of {self._paths.get(owner.name, owner.name)}")
+        return Found(
+            self._variables[found[0]], f"slot {wanted} of {called}" if wanted else f"slot of {called}"
+        )
 
     def proposals(self, missing: Iterable[str]) -> list[Proposal]:
         """Return the renames that find the model's `missing` variables, in the order to be typed.
@@ -159,7 +156,13 @@ class Offered:
         except CheckpointError:
             return None
         found = self._by_all_names(renamed)
-        met = {name: hit for name in self._targets if (hit := self._for_target(name, found)) is not None}
+        met: dict[str, Found] = {}
+        for name in owners_first(self._target_roles):
+            hit, owner = self._for_target(name, found), self._target_roles[name].of
+            if hit is None and owner in met:
+                hit = self.slot_for(name, met[owner].variable)
+            if hit is not None:
+                met[name] = hit
         fitting = frozenset(
             self.asked(name)
             for name, hit in met.items()

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.hdf5.reader import Hdf5Checkpoint
+from toolkit.graph.contradictions import without_contradictions
 from toolkit.graph.optimizers import kept_by, optimizer_of
 
 _BASE = 99
@@ -39,7 +40,8 @@ class Loading(NamedTuple):
     """What Keras does with a file.
 
     Attributes:
-        names: By the names of the file's variables, those of the model's that get their values.
+        names: By the names of the file's variables, those of the model's that get their values; where not
+            every weight gets one, without those of layers that the model has elsewhere.
         refusal: What Keras says instead; `None` if it loads the file.
         is_complete: Whether every weight of the model gets a value.
     """
@@ -78,7 +80,10 @@ def ask_keras(model: Any, source: Checkpoint, look: Look | None = None) -> Loadi
                 found = loaded
             if loaded.is_complete:
                 break
-    return found
+    if found.is_complete:
+        return found
+    targets = [name for name, _ in (look or (lambda: _by_path(model)))()]
+    return found._replace(names=without_contradictions(found.names, source.paths(), targets))
 
 
 def _load(
