@@ -5,7 +5,7 @@ Nothing here knows TensorFlow, so that graphs, objects and Keras models are matc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -32,6 +32,7 @@ class Matching:
         fresh: What it is called when a variable is not restored: `initialize`, or `keep` where it has
             its initial value already.
         where: What the checkpoint is called in messages, and the model is `the model`.
+        misfits: The model's variables that no rename is to find: those of an optimizer of another kind.
 
     Raises:
         VariableNotFoundError: A pattern, an OLD, or a variable to copy matches nothing.
@@ -49,6 +50,7 @@ class Matching:
         placed: Mapping[str, str] | None = None,
         fresh: Literal["initialize", "keep"] = "initialize",
         where: str = "the checkpoint",
+        misfits: Collection[str] = (),
     ) -> None:
         self._path = checkpoint.path
         self._targets = targets
@@ -71,7 +73,7 @@ class Matching:
         )
         self._fates: dict[str, Fate] = {}
         self._check_copies()
-        wanted = self._selected - self._renewed - rules.copy.keys()
+        wanted = self._selected - self._renewed - rules.copy.keys() - set(misfits)
         missing = [
             n for n in targets if n in wanted and not targets[n].is_local and not self._offered.for_target(n)
         ]

@@ -32,7 +32,15 @@ def plan_objects(checkpoint: Checkpoint, root: Any, rules: Rules, seed: int | No
         )
     found = living(root, checkpoint)
     targets = found.targets
-    matching = Matching(checkpoint, targets, rules, called=found.called, placed=found.placed, fresh="keep")
+    matching = Matching(
+        checkpoint,
+        targets,
+        rules,
+        called=found.called,
+        placed=found.placed,
+        fresh="keep",
+        misfits=found.optimizer.names if found.optimizer.misfit is not None else (),
+    )
     fates = _misfits(matching.fates(), found.optimizer)
     stored = {name: fate.stored for name, fate in fates.items() if fate.stored is not None}
     taken = {variable.name for variable in stored.values()}
