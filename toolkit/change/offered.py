@@ -187,15 +187,19 @@ class Offered:
         return renaming.rename_by_either(self.roles, self._paths, rules, where=self._path)
 
     def _by_all_names(self, renamed: Mapping[str, str]) -> dict[str, Found]:
-        """Return the variables by all names; one that gets another keeps none."""
+        """Return the variables by all names; one that gets another keeps none.
+
+        A slot follows its variable, but where it stands among objects or in Keras's file does not change.
+        """
         variables, paths, called = self._variables, self._paths, self._called
         kept = [name for name, new in renamed.items() if new == name]
+        standing = [name for name, new in renamed.items() if new == name or self.roles[name].of is not None]
         found = {
             new: Found(variables[old], f"renamed from {paths.get(old, old)}")
             for old, new in renamed.items()
             if new != old
         }
-        for name in kept:
+        for name in standing:
             if name in called:
                 found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
             if name in self._placed:

@@ -1,4 +1,4 @@
-"""Where Keras would load a layer's weights into another layer, though both files and model say which is which.
+"""Where Keras would load a layer's weights into another layer, though file and model say which is which.
 
 Keras goes by the classes of layers and their order. In a model that was changed since (a layer more, a scope
 around some), `dense` is then another layer. What the file calls its layers tells, unless Keras named them.

@@ -44,7 +44,8 @@ def binding_of(
     """Return which of a checkpoint's objects those of a model are.
 
     The model's root is the checkpoint's. Where weights are missing then, and there is one place in the
-    checkpoint from where all are found, it is that one: a model that was saved as a part of something.
+    checkpoint from where all are found, it is that one: a model that was saved as a part of something. Or,
+    of a model with another head, the one place from where most are found, if that is more than half.
 
     Args:
         objects: The model's.
@@ -71,14 +72,16 @@ def binding_of(
     first = follow(objects.graph, stored, attached=objects.attached)
     if not wanted and len(first.met) == 1:
         return _best(objects, stored) or first
-    if len(found(first)) == len(wanted):
+    here = len(found(first))
+    if here == len(wanted):
         return first
     others: dict[tuple[str, ...], Binding] = {}
     for start in starts(objects.graph, stored):
         binding = follow(objects.graph, stored, start)
-        if len(keys := found(binding)) == len(wanted):
-            others.setdefault(tuple(sorted(keys.values())), binding)
-    return next(iter(others.values())) if len(others) == 1 else first
+        others.setdefault(tuple(sorted(found(binding).values())), binding)
+    most = max(map(len, others), default=0)
+    best = [binding for keys, binding in others.items() if len(keys) == most]
+    return best[0] if len(best) == 1 and most > max(here, len(wanted) // 2) else first
 
 
 def _best(objects: Objects, stored: ObjectGraph) -> Binding | None:
