@@ -329,4 +329,4 @@ class TestKerasFiles:
                 slot = next(name for name in roles if name.endswith("head_kernel_momentum"))
                 assert roles[slot].of.endswith("/head/kernel")
             else:
-                assert {"hidden/0", "head/1", "norm/3"} <= set(paths.values())
+                assert {"hidden/kernel", "head/bias", "norm/moving_variance"} <= set(paths.values())
