@@ -48,7 +48,7 @@ def path_of(value: Any, what: str = "path") -> str:
     """Return a path as text.
 
     Raises:
-        UsageError: It is none: `value` is no `str` and no `os.PathLike` of one, or has a NUL in it.
+        UsageError: `value` is neither a `str` nor an `os.PathLike` of one, or it holds a NUL.
     """
     try:
         path = os.fspath(value)

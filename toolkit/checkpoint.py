@@ -274,7 +274,7 @@ class Checkpoint(Mapping[str, Variable]):
                 source.owner = self
 
     def role_of(self, name: str) -> Role | None:
-        """Return what the variable `name` is for; `None` if there is none. All are told the first time."""
+        """Return the role of the variable `name`; `None` if there is none. The first call finds all roles."""
         if self._known_roles is None:
             self._known_roles = self.roles()
         return self._known_roles.get(name)
@@ -304,7 +304,7 @@ class Checkpoint(Mapping[str, Variable]):
         return frozenset()
 
     def slot_starts(self) -> Mapping[str, float | None]:
-        """Return what slots start with, where the files tell it: `None` for the value of their variable."""
+        """Map slots to their initial values, where files tell them; `None` is the value of their variable."""
         return {}
 
     @property
@@ -346,7 +346,7 @@ class Checkpoint(Mapping[str, Variable]):
 
     @abstractmethod
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
 
     def close(self) -> None:
         """Close what is open. Arrays that were read stay valid."""

@@ -34,7 +34,7 @@ def needs_tensorflow(what: str, error: ImportError) -> UsageError:
 
 
 def load(name: str, home: str, what: str | None = None) -> Any:
-    """Return what is called `name` in the module `home`; errors call it `what`, by default by its name.
+    """Return the object `name` of the module `home`; errors call it `what`, by default by its name.
 
     Raises:
         UsageError: It needs TensorFlow, which is not there.

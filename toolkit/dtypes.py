@@ -223,7 +223,7 @@ def _ambiguous(name: str, meant: Sequence[str]) -> UsageError:
 
 
 def _name_of(dtype: Any) -> str | None:
-    """Return what a dtype of any library is called; `None` if it is none. None of them is imported."""
+    """Return the name of a dtype of any library; `None` if `given` is none. No library is imported."""
     if isinstance(dtype, str):
         return dtype
     if isinstance(dtype, type):

@@ -48,7 +48,7 @@ class MadeDirectories:
 
 
 def missing_directories(directory: str) -> list[str]:
-    """Return which of a directory and those above it do not exist, the outermost first."""
+    """Return those of a directory and its parents that do not exist, the outermost first."""
     missing = []
     while directory and not os.path.lexists(directory):
         missing.append(directory)

@@ -42,7 +42,7 @@ def parents(name: str) -> list[str]:
 
 
 def natural_key(name: str) -> str:
-    """Return by what `name` is sorted so that `conv2d_2` comes before `conv2d_10`, and `a/b` before `a_1`."""
+    """Return a sort key for `name`: `conv2d_2` comes before `conv2d_10`, and `a/b` before `a_1`."""
     scope, slash, leaf = name.rpartition("/")
     return (_scope_key(scope) if slash else "") + _digits_by_size(leaf)
 

@@ -275,7 +275,7 @@ class Plan:
         )
 
     def left_over(self) -> list[tuple[str, Kind | None]]:
-        """Return what in the checkpoint nothing takes, by readable names, and what each is for if known.
+        """Map the variables of the checkpoint that nothing takes, by readable names, to their roles if known.
 
         What a verdict explains by itself is left out, and so is what is no value of the model.
         """

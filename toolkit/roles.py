@@ -217,7 +217,7 @@ def kept_by_optimizer(name: str, variable: Described, owner: str | None) -> Role
 
 
 def slot_name(name: str, owner: str) -> str | None:
-    """Return what an optimizer calls the slot `name` of `owner`: `Adam_1`, `momentum`; `None` if it is none.
+    """Return the optimizer's name of the slot `name` of `owner`: `Adam_1`, `momentum`; `None` for no slot.
 
     Slots are called `[SCOPE/]OWNER/SLOT`, or by an object's key; Keras's `adam/SLOT/OWNER`, or
     `adam/OWNER_SLOT` with `_` for `/`.

@@ -173,7 +173,7 @@ def _are_clear(cuts: dict[str, str], taken: set[str]) -> bool:
 
 
 def _without_beginning(rests: dict[str, str]) -> dict[str, str]:
-    """Return what is left of names without what all of them begin with."""
+    """Return names without the beginning that all of them share."""
     texts = list(rests.values())
     begun = _num_common(min(texts), max(texts))
     begun = texts[0].rfind("/", 0, begun) + 1 or begun  # at the beginning of a segment, if there is one

@@ -186,7 +186,7 @@ def _factors(number: int, weights: Sequence[float] | None, decay: float | None) 
 
 
 def _notes_on(weights: Sequence[float], has_slots: bool) -> list[str]:
-    """Return what a plan says of weights that were given."""
+    """Return the note of a plan whose weights were given."""
     greatest = max(map(abs, weights))
     total = math.fsum(weight / greatest for weight in weights) * greatest
     text = f"weights {_listed(weights)}, which add up to {total:.6g}"

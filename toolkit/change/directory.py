@@ -108,7 +108,7 @@ def checkpoints_of(directory: str) -> list[Found]:
 
 
 def latest_in(directory: str, found: Iterable[Found]) -> Latest | None:
-    """Return which of the checkpoints `found` is the latest that is complete, by the rule of `saves`.
+    """Return the latest complete checkpoint of `found`, by the rule of `saves`.
 
     It may be one that the state file names in another directory.
     """

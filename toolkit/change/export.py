@@ -295,7 +295,7 @@ def export(
 def _renamed(
     roles: Mapping[str, Role], called: Mapping[str, str], rules: list[Rule], where: str
 ) -> dict[str, str]:
-    """Return what each variable is called, by key, after renames of readable names, or else of keys."""
+    """Map each key to its name after the renames, which mean readable names, or else keys."""
     try:
         return renaming.rename_called(roles, called, rules, where=where)
     except VariableNotFoundError as error:
@@ -307,7 +307,7 @@ def _renamed(
 
 
 def _cast_to(checkpoint: Checkpoint, roles: Mapping[str, Role], casts: Casts) -> dict[str, DType]:
-    """Return what those of the chosen variables that are cast become, by key."""
+    """Map the keys of the chosen variables that are cast to their new dtypes."""
     variables = checkpoint.variables()
     chosen = {name: variables[name] for name in roles}
     paths, places = checkpoint.paths(), checkpoint.tree_paths()
@@ -322,7 +322,7 @@ def _cast_to(checkpoint: Checkpoint, roles: Mapping[str, Role], casts: Casts) ->
 def _roles_by_key(
     roles: Mapping[str, Role], renamed: Mapping[str, str], keys: Mapping[str, str]
 ) -> dict[str, Role]:
-    """Return what each variable is for by what it will be read as, `of` too."""
+    """Map each variable to its role, both under the names that a reader will see."""
     final = {name: keys[renamed[name]] if name in renamed else name for name in roles}
     return {final[name]: Role(kind, of and final.get(of)) for name, (kind, of) in roles.items()}
 

@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
             )
 
     def why_not(self, variable: Variable, role: Role, called: str, of_weights: Collection[str]) -> str | None:
-        """Return why a variable is left out; `None` if it is not.
+        """Return the reason to leave a variable out; `None` to keep it.
 
         Args:
             variable: Which.
@@ -73,7 +73,7 @@ def scope_of(name: str) -> str:
 
 
 def display_names(chosen: Iterable[str], paths: Mapping[str, str], keys: Collection[str]) -> dict[str, str]:
-    """Return what each variable is called, by key: its readable name if it is unique, else its key.
+    """Map each key to the readable name of its variable if that is unique, else to itself.
 
     Args:
         chosen: The keys of what is exported.
@@ -90,7 +90,7 @@ def display_names(chosen: Iterable[str], paths: Mapping[str, str], keys: Collect
 
 
 def objects_in(checkpoint: Checkpoint, roles: Mapping[str, Role]) -> dict[str, bytes]:
-    """Return what of an object-based checkpoint is no variable: its object graph, and texts beside it."""
+    """Return the entries of an object-based checkpoint that are no variables: the object graph, and texts."""
     found = {}
     variables = checkpoint.variables()
     for key, role in roles.items():
@@ -108,7 +108,7 @@ def origin_of(
     *,
     path: str,
 ) -> Origin:
-    """Return what an exported file keeps of its checkpoint.
+    """Return the description that an exported file keeps of its checkpoint.
 
     Args:
         made: What is exported, by its name in the file.

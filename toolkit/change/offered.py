@@ -150,7 +150,7 @@ class Offered:
         return Wanted(None if self._any_dtype else described.dtype, described.shape, role.kind)
 
     def _try(self, more: Sequence[Rule]) -> Trial | None:
-        """Return what comes of further renames; `None` if they cannot be applied."""
+        """Return the result of further renames; `None` if they cannot be applied."""
         try:
             renamed = self._renamed(more)
         except CheckpointError:
@@ -182,7 +182,7 @@ class Offered:
         return Trial(taken, fitting, free, current)
 
     def _renamed(self, more: Sequence[Rule] = ()) -> dict[str, str]:
-        """Return what each variable is called, by its key; what no rename is for has its key."""
+        """Map each key to its name after the renames; a variable without a rename has its key."""
         rules = [*self._rules, *more]
         return renaming.rename_by_either(self.roles, self._paths, rules, where=self._path)
 

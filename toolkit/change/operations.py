@@ -268,7 +268,7 @@ def _renamed_alone(draft: Draft, new: str, old: str) -> tuple[dict[str, str], di
 
 
 def _substituted(rule: OldNew, texts: Mapping[str, str]) -> dict[str, str]:
-    """Return what a regular expression makes of those of `texts` that it matches, by their keys."""
+    """Map the keys of the `texts` that a regular expression matches to the texts with the match replaced."""
     regex = compile_regex(rule.old.removeprefix("re:"))
     made = {key: rule.substituted(regex, text) for key, text in texts.items()}
     return {key: text for key, text in made.items() if text is not None}

@@ -123,7 +123,7 @@ def _refuse_unowned(draft: Draft, chosen: Collection[str]) -> None:
 
 
 def _shapes_of_slots(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
-    """Return which shapes the slots of a variable may have: Adafactor keeps sums over the last two axes."""
+    """Return the shapes that slots of a variable may have: Adafactor keeps sums over the last two axes."""
     return {shape, shape[:-1], (*shape[:-2], *shape[-1:])}
 
 

@@ -78,6 +78,6 @@ EXAMPLES = {
 
 
 def epilog(command: str) -> str:
-    """Return what ends the help of a command, or of the program: in the form that click leaves as it is."""
+    """Return the examples at the end of a help text, marked so that click does not wrap them."""
     lines = EXAMPLES[command].strip("\n").rstrip().splitlines()
     return "\b\nExamples:\n" + "\n".join(line[6:] for line in lines)

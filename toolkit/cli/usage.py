@@ -20,7 +20,7 @@ _VALUE = re.compile(r"(?:'(.*)' is not|(.*) is not in the range)", re.DOTALL)
 
 
 def usage_error(error: TyperException, commands: Mapping[str, Any], typed: Sequence[str]) -> UsageError:
-    """Return what Typer says of a command line, as an error of the toolkit's.
+    """Return an error of Typer's as an error of the toolkit's.
 
     Args:
         error: What Typer raised.
@@ -68,7 +68,7 @@ def _no_command(name: str, commands: Mapping[str, Any]) -> UsageError:
 
 
 def _near_option(option: str, command: str, commands: Mapping[str, Any]) -> str:
-    """Return which option of the command was meant, or which command has the option."""
+    """Return a hint: the option of the command that is nearest, or the command that has this option."""
     options = {name: _options_of(each) for name, each in commands.items()}
     known = options.get(command, ["--version", "--help", "--install-completion", "--show-completion"])
     listed = f"`{' '.join(filter(None, ['ckpt', command]))} -h` lists all options"
@@ -109,7 +109,7 @@ def _bad_value(where: str, parameter: Any, error: TyperException) -> UsageError:
 
 
 def _called(parameter: Any) -> str:
-    """Return what a person calls a parameter: its longest option, or the argument as help has it."""
+    """Return the name of a parameter for a person: its longest option, or the argument as in the help."""
     if parameter.param_type_name == "option":
         return str(max(parameter.opts, key=len))
     return str(parameter.metavar or parameter.name.upper()).strip("[].")
@@ -140,7 +140,7 @@ def _options_of(command: Any) -> list[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return which of `known` resembles `name` most, if one does."""
+    """Return the word of `known` that resembles `name` most; `None` if none does."""
     bare = {each.lstrip("-"): each for each in known}
     name = name.lstrip("-")
     begun = [each for each in bare if name[1:] and each.startswith(name)]

@@ -97,7 +97,7 @@ def open_keras_folder(path: str) -> Hdf5Checkpoint:
 
 
 def _text_of(path: str) -> bytes | None:
-    """Return what a file holds that is a text; `None` if none can be read, or it is huge."""
+    """Return the text of a file; `None` if it cannot be read, or is huge."""
     try:
         file = ReadFile(path)
     except CheckpointError:
@@ -197,7 +197,7 @@ class Archive:
             raise FormatError(f"{name!r}: {error}", path=self.file.path) from error
 
     def text_of(self, name: str) -> bytes | None:
-        """Return what a member holds that is a text; `None` if none can be read, or it is huge."""
+        """Return the text of a member; `None` if it cannot be read, or is huge."""
         member = self.members.get(name)
         if member is None or member.file_size > _MAX_TEXT_BYTES:
             return None

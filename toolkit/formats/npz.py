@@ -91,7 +91,7 @@ class NpzCheckpoint(ExportedCheckpoint):
         return [self.path]
 
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
         return "NumPy archive (.npz)"
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class NpzCheckpoint(ExportedCheckpoint):
         return name if name is not None else member.removesuffix(SUFFIX), dtype, shape
 
     def _described(self) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
-        """Return what the toolkit wrote of the arrays, by member, and of what is none."""
+        """Return the toolkit's descriptions of the arrays, by member, and of the file."""
         if DESCRIPTION not in self._archive.members:
             return {}, {}
         if self._archive.members[DESCRIPTION].file_size > _MAX_DESCRIPTION_BYTES:

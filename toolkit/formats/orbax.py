@@ -66,7 +66,7 @@ class Orbax(NamedTuple):
 
 
 def recognize(directory: str) -> Orbax | None:
-    """Return what a directory is if Orbax wrote it, or `None`."""
+    """Return the description of a directory that Orbax wrote; `None` for any other."""
     entries = _entries(directory)
     where = os.path.abspath(directory)
     if _is_unfinished(where, entries):
@@ -89,7 +89,7 @@ def recognize(directory: str) -> Orbax | None:
 
 
 def _run(directory: str, entries: set[str]) -> Orbax | None:
-    """Return what a directory is if there are steps of Orbax's in it."""
+    """Return the description of a directory with steps of Orbax's in it; `None` for any other."""
     unfinished = [name for name in entries if _TEMPORARY in name]
     steps = sorted((name for name in entries if _STEP.fullmatch(name)), key=_number)
     for name in reversed(steps[-_MAX_STEPS:]):
@@ -116,7 +116,7 @@ def _number(name: str) -> int:
 
 
 def _step(directory: str, entries: set[str] | None) -> Orbax | None:
-    """Return which items a directory has if it is a step, and what to type; `None` if it is none."""
+    """Return the items of a step, and what to type; `None` if the directory is no step."""
     entries = _entries(directory) if entries is None else entries
     items: dict[str, str] = {}
     for name in sorted(entries)[:_MAX_FOLDERS]:

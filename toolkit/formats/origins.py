@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from toolkit import dtypes
 from toolkit.checkpoint import Checkpoint, TensorSpec, Variable
-from toolkit.errors import FormatError
+from toolkit.errors import FormatError, UnsupportedError
 from toolkit.formats.streamed import StreamedSource
 from toolkit.names import encode_name
 from toolkit.roles import OBJECT_GRAPH, Kind, Role
@@ -48,7 +48,7 @@ class Origin(NamedTuple):
     objects: Mapping[str, bytes] = {}
 
     def described(self, name: str) -> dict[str, Any]:
-        """Return what is to be said of the variable that goes by `name`."""
+        """Return the description of the variable that goes by `name`."""
         told: dict[str, Any] = {}
         if name in self.keys:
             told[KEY] = self.keys[name]
@@ -76,7 +76,7 @@ class Told(NamedTuple):
 
 
 def told_of(name: str, more: Mapping[str, Any]) -> Told:
-    """Return what the description `more` says of the variable that goes by `name`.
+    """Return key and role in the description `more` of the variable that goes by `name`.
 
     Raises:
         ValueError: It says what cannot be.
@@ -95,7 +95,7 @@ def told_of(name: str, more: Mapping[str, Any]) -> Told:
 
 
 def objects_of(text: str) -> dict[str, bytes]:
-    """Return what `Origin.objects_text` made `text` of.
+    """Return the objects that `Origin.objects_text` wrote as `text`.
 
     Raises:
         ValueError: It is something else.
@@ -167,7 +167,7 @@ class ExportedCheckpoint(Checkpoint):
         return object_roles.trained_keys(self._graph)
 
     def roles(self) -> dict[str, Role]:
-        """Return what each variable is for: by the objects, by what is said of it, or by names."""
+        """Map each variable to its role: told by the objects, by its description, or by names."""
         if self._graph is None:
             return super().roles() | self._roles
         from toolkit.formats.bundle import object_roles
@@ -200,8 +200,8 @@ class _Text(StreamedSource):
     """The source of scalar strings, whose token is their value."""
 
     def plain_chunks(self, variable: Variable, *, max_bytes: int, verify: bool) -> Any:
-        """Implement `StreamedSource`: there are no plain values."""
-        raise NotImplementedError
+        """Implement `StreamedSource`: strings have no plain values."""
+        raise UnsupportedError("a string has no plain values", path=variable.name)
 
     def elements(self, variable: Variable, *, verify: bool) -> list[bytes]:
         """Implement `StreamedSource`."""

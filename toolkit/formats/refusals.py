@@ -129,7 +129,7 @@ def _absent(path: str) -> NoReturn:
 
 
 def _instead_in(directory: str) -> str | None:
-    """Return what a file in a directory without checkpoints is instead, and what to do with it."""
+    """Return the kind of a file in a directory without checkpoints, and what to do with it."""
     for name in _names_in(directory)[:_MAX_LOOKED_INTO]:
         path = os.path.join(directory, name)
         if not os.path.isfile(path):

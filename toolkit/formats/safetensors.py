@@ -109,7 +109,7 @@ class SafetensorsCheckpoint(ExportedCheckpoint):
             raise self._index.missing_file(self._missing[0])
 
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
         return "safetensors"
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ def _meant(
 
 
 def _described(metadata: Any, file: ReadFile) -> tuple[dict[str, dict[str, Any]], dict[str, bytes]]:
-    """Return what the toolkit wrote of the tensors, by their keys, and of what is none."""
+    """Return the toolkit's descriptions of the tensors, by key, and of the file."""
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         _refuse(file, METADATA, "expected texts")
     try:

@@ -102,7 +102,7 @@ def step_of(name: str) -> int | None:
 
 
 def family_of(name: str) -> str:
-    """Return what all saves of one training are called before their steps, with an ending of Keras's."""
+    """Return the part of a name that all saves of one training share: without the step."""
     stem = _stem(name)
     match = _STEP.fullmatch(stem)
     return (match[1] if match else stem) + name[len(stem) :]
@@ -147,7 +147,7 @@ def files_of(prefix: str) -> list[str]:
 
 
 def state_of(directory: str) -> State | None:
-    """Return what the state file of a directory says; `None` if it has none that can be read."""
+    """Return the state file of a directory; `None` if it has none that can be read."""
     try:
         return read_state(directory)
     except CheckpointError:

@@ -83,7 +83,7 @@ def saved_model_prefix(directory: str) -> str:
 
 
 def checkpoints_below(directory: str) -> list[str]:
-    """Return what to type for the checkpoints in the directories below one: the nearest, then the newest.
+    """Return a hint at the checkpoints in the directories below one: the nearest, then the newest.
 
     A training, a SavedModel, the folder of a Keras model and an Orbax checkpoint are called as their
     directories are. A few levels are looked into, and a few hundred directories.
@@ -101,7 +101,7 @@ def checkpoints_below(directory: str) -> list[str]:
 
 
 def _named_in(directory: str) -> list[str]:
-    """Return what to type for the checkpoints in one directory."""
+    """Return a hint at the checkpoints in one directory."""
     with contextlib.suppress(CheckpointError):
         is_saved_model = os.path.lexists(naming.index_file(saved_model_prefix(directory)))
         if is_saved_model or is_keras_folder(directory) or orbax.recognize(directory) is not None:
@@ -128,7 +128,7 @@ def _folders_in(directory: str) -> list[str]:
 
 
 def _kind_of(path: str) -> object:
-    """Return what a file is if it may be a checkpoint, else `None`."""
+    """Return the kind of a file that may be a checkpoint; `None` for any other."""
     try:
         kind = identify(ReadFile(path))
     except ReadError:

@@ -70,11 +70,11 @@ class WeightMap(NamedTuple):
 
 
 def read_weight_map(path: str) -> WeightMap:
-    """Return what the index at `path` says.
+    """Return the weight map of the index at `path`.
 
     Raises:
         ReadError: It cannot be opened.
-        FormatError: It is none, or names a file that does not lie beside it.
+        FormatError: The file is no index, or it names a file that does not lie beside it.
     """
     file = ReadFile(path)
     found = read_object(file).get("weight_map")
@@ -96,7 +96,7 @@ def read_weight_map(path: str) -> WeightMap:
 
 
 def kind_of(weight_map: WeightMap) -> Kind:
-    """Return what the files of an index are: `HDF5` or `SAFETENSORS`, by the first that is there.
+    """Return the kind of the files of an index, `HDF5` or `SAFETENSORS`, by the first that is there.
 
     Raises:
         UnsupportedError, FormatError: They are something else.
@@ -120,7 +120,7 @@ def kind_of(weight_map: WeightMap) -> Kind:
 
 
 def index_name(name: str) -> str | None:
-    """Return what the index of the file `name` is called, if it is called as one of several."""
+    """Return the name of the index of the file `name`; `None` if it is not called as one of several."""
     for pattern, index in _INDICES:
         if match := pattern.fullmatch(name):
             return match.expand(index)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 def without_contradictions(
     loaded: Mapping[str, str], paths: Mapping[str, str], targets: Collection[str]
 ) -> dict[str, str]:
-    """Return what Keras loads, but for the weights of a layer that the model has elsewhere under its name.
+    """Return `loaded` without the weights of layers that the model has elsewhere under their names.
 
     Args:
         loaded: By the keys of the file's variables, those of the model's that get their values.

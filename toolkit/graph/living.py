@@ -67,7 +67,7 @@ class Living(NamedTuple):
 
 
 def living(root: Any, checkpoint: Checkpoint) -> Living:
-    """Return what `root` has, and which of the variables of `checkpoint` it is. Nothing changes.
+    """Return the variables of `root`, bound to those of `checkpoint`. Nothing changes.
 
     Args:
         root: What `is_alive`.
@@ -289,7 +289,7 @@ def _without_marker(key: str) -> str:
 
 
 def _asked(model: Any, checkpoint: Checkpoint, variables: Mapping[str, Any]) -> dict[str, str]:
-    """Return what Keras makes of a file of weights; the model has its own values again afterwards."""
+    """Map variables of a file to those that Keras loads them into; the model keeps its values."""
 
     def look() -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         for name, variable in variables.items():

@@ -46,7 +46,7 @@ def optimizer_state(
     names: Mapping[int, str],
     bound: Mapping[str, str],
 ) -> OptimizerState:
-    """Return what a plan over a Keras model is to say of its optimizer.
+    """Return the state of a Keras model's optimizer, in the model and in the checkpoint.
 
     The optimizer is a part of the plan if the checkpoint has anything that could be its state. If that was
     saved before the optimizer was built, the model's optimizer stays unbuilt, too.

@@ -163,7 +163,7 @@ def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str
 
 
 def _maker(each: Awaited, objects: Objects) -> Maker | None:
-    """Return what will make an object that is awaited; `None` if nothing will."""
+    """Return the object that will make one that is awaited; `None` if nothing will."""
     number = _owner(each, objects)
     owner = objects.every[number]
     if isinstance(owner, tf.keras.optimizers.Optimizer | tf.keras.layers.Layer):
@@ -211,7 +211,7 @@ def _optimizers(optimizer: Any) -> list[Any]:
 
 
 def _obstacle(owner: Any) -> tuple[str, ...]:
-    """Return why nothing can be restored while an object is built, and what to do; empty if it can.
+    """Return the reason why nothing can be restored while an object is built, and a hint; empty if it can.
 
     A layer without a `build` of its own Keras builds by calling it in a scope without values. TensorFlow's
     restoring fails there, Keras takes that for its own failure and builds again: with two sets of variables.

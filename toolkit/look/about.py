@@ -84,7 +84,7 @@ class About:
 
 
 def about(checkpoint: Checkpoint, roles: Mapping[str, Role]) -> About:
-    """Return what a checkpoint is as a whole. Of its values one may be read: the number of steps.
+    """Return the facts about a checkpoint as a whole. Of its values one may be read: the number of steps.
 
     Args:
         checkpoint: Open.
@@ -128,7 +128,7 @@ def about(checkpoint: Checkpoint, roles: Mapping[str, Role]) -> About:
 
 
 def _what(checkpoint: Checkpoint, metadata: Metadata) -> str:
-    """Return what a checkpoint is: its format, who wrote it, when, and of which model."""
+    """Return a description of a checkpoint: its format, producer, date and model."""
     what = checkpoint.describe()
     producer = metadata.producer
     if producer and producer not in what:

@@ -12,7 +12,7 @@ _MAX_NAMED = 5
 
 
 def problem_of(checkpoint: Checkpoint) -> CheckpointError | None:
-    """Return what is wrong with the files of the values: one is missing, or too short; `None` if nothing.
+    """Return the problem of the files of the values: one is missing, or too short; `None` if there is none.
 
     Raises:
         FormatError: The index points at what there cannot be.

@@ -158,7 +158,7 @@ def inspect(
     role: Kind | Iterable[Kind] = (),
     sort: Sort = "name",
 ) -> Summary:
-    """Return what is in `checkpoint`. Its index is read, and of the values the number of steps.
+    """Return the contents of `checkpoint`. Only its index is read, and the value that counts the steps.
 
     Args:
         checkpoint: Open, or its path.
@@ -212,7 +212,7 @@ def totals_of(variables: Sequence[Variable]) -> Totals:
 
 
 def _owner(name: str, roles: Mapping[str, Role]) -> str:
-    """Return whose slot, or slot of a slot, `name` is."""
+    """Return the variable that the slot `name`, or slot of a slot, belongs to."""
     seen = {name}
     while (role := roles.get(name)) is not None and role.of is not None and role.of not in seen:
         name = role.of

@@ -49,7 +49,7 @@ def inspection(summary: Summary, *, variables: bool = True) -> dict[str, Any]:
 
 
 def _metadata(about: About) -> dict[str, Any]:
-    """Return what a checkpoint says of itself; nulls where it does not say it."""
+    """Return the metadata of a checkpoint; nulls where it has none."""
     told = about.metadata
     return {
         "producer": told.producer,

@@ -85,7 +85,7 @@ class _Section(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Return what they are together."""
+        """The title of the section."""
         return _TITLES[self.kind]
 
 
@@ -150,12 +150,12 @@ class _Beside:
         return max(min(names, self.width - 2 - self._layout.width), 1)
 
     def heading(self, kind: Kind) -> str:
-        """Return what stands beside the title of a section."""
+        """Return the columns beside the title of a section."""
         elements = "parameters" if kind == "weight" else "elements"
         return self._beside((*self._heading[:2], elements, *self._heading[3:]))
 
     def row(self, v: Variable) -> str:
-        """Return what stands beside the name of a variable."""
+        """Return the columns beside the name of a variable."""
         if self._is_long:
             return self._beside(self._cells[v.name])
         suffix = self._suffixes.get(v.spec)

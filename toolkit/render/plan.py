@@ -109,7 +109,7 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
 
 
 def _kinds(plan: Plan) -> dict[str, Kind | None]:
-    """Return what each variable of a plan is for, by its name; `None` where nothing tells."""
+    """Map each variable of a plan to its role; `None` where nothing tells it."""
     named: Mapping[str, Role] = {}
     if plan.is_named_by_role:
         named = assign({v.name: _Named(as_dtype(v.dtype), v.shape or ()) for v in plan if not v.path})
@@ -155,7 +155,7 @@ def _without_names(reason: str, names: set[str]) -> str:
 
 
 def _counted(reason: tuple[str, ...], verdicts: Sequence[Verdict], kinds: Mapping[str, Kind | None]) -> str:
-    """Return what becomes of several variables in a line: `68 slots dropped: kept by an optimizer`."""
+    """Return a line for several variables of one reason: `68 slots dropped: kept by an optimizer`."""
     action, _, generic, hint, initializer = reason
     if len({verdict.reason for verdict in verdicts}) == 1:
         generic = verdicts[0].reason
@@ -166,7 +166,7 @@ def _counted(reason: tuple[str, ...], verdicts: Sequence[Verdict], kinds: Mappin
 
 
 def _renames(plan: Plan, verdicts: Iterable[Verdict]) -> str:
-    """Return what is called otherwise than in the checkpoint: `net to body, head to top`."""
+    """Return the renames of a plan: `net to body, head to top`."""
     pairs: Counter[tuple[str, str]] = Counter()
     for verdict in verdicts:
         old, new = plan.called(verdict)
@@ -198,7 +198,7 @@ def _is_kept(plan: Plan, verdict: Verdict) -> bool:
 
 
 def _unused(plan: Plan, width: int | None) -> list[str]:
-    """Return what nothing takes: by its numbers, and the weights by name as far as there are few."""
+    """Return lines for what nothing takes: counts by role, and the names of weights if they are few."""
     left_over = plan.left_over()
     if not left_over:
         return []

@@ -37,7 +37,7 @@ def top(summary: Summary, *, width: int | None = None) -> list[str]:
 
 
 def advice(summary: Summary, width: int | None = None) -> list[str]:
-    """Return what is worth knowing of a checkpoint, with what to type; nothing of a part of one.
+    """Return advice about a checkpoint, with what to type; none about a part of one.
 
     Args:
         summary: Of which checkpoint.
@@ -70,12 +70,12 @@ def heading(path: str, what: str, width: int | None = None) -> list[str]:
 
 
 def notes(summary: Summary, width: int | None = None) -> list[str]:
-    """Return what is wrong with the files of the values, if anything is."""
+    """Return lines for the problems of the files of the values."""
     return [line for note in summary.notes for line in wrapped(printable(note), width)]
 
 
 def dtypes(shares: Sequence[Share]) -> str:
-    """Return which dtypes there are: `float32, 2 int64`, without a number for the one that most are of."""
+    """Return the dtypes in a line: `float32, 2 int64`, without a number for the most frequent."""
     if not shares:
         return "none"
     first, num_variables = shares[0], sum(share.num_variables for share in shares)

@@ -107,7 +107,7 @@ def _add(node: _Node, variable: Variable) -> None:
 def _below(
     node: _Node, lead: str, level: int, depth: int, width: int | None
 ) -> list[tuple[str, str, _Node, int]]:
-    """Return what stands under a node, the last first, each with the lines that lead to it."""
+    """Return the children of a node, the last first, each with the lines that lead to it."""
     if level > depth:
         return []
     nodes = sorted(node.nodes.values(), key=lambda child: natural_key(child.name))
@@ -139,7 +139,7 @@ def _line(lead: str, name: str, node: _Node, width: int | None) -> str:
 
 
 def _described(node: _Node) -> list[str]:
-    """Return what a node is, in several lengths, the longest first."""
+    """Return descriptions of a node in several lengths, the longest first."""
     variable = node.variable
     if variable is None:
         whole = _comes_to(node)

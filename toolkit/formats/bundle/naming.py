@@ -26,7 +26,7 @@ def index_file(prefix: str) -> str:
 
 
 def shown(prefix: str) -> str:
-    """Return what a person calls the checkpoint at `prefix` in its directory.
+    """Return the name of the checkpoint `prefix` in its directory, for a person.
 
     A prefix may end in `/`: the files are called `.index` and `.data-…`, and `.index` is what one types.
     """

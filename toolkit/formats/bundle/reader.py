@@ -221,7 +221,7 @@ class BundleCheckpoint(Checkpoint):
             self._data.open(v, v.place)
 
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
         folder = os.path.dirname(os.path.abspath(self.path))
         if os.path.basename(folder) == "variables" and os.path.isfile(
             os.path.join(os.path.dirname(folder), _SAVED_MODEL)

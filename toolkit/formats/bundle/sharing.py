@@ -174,7 +174,7 @@ class Layout:
             checksum_of(variable, moved=moved)
 
     def _linked(self) -> list[Variable]:
-        """Return what lies in linked data files, each value once."""
+        """Return the extents in linked data files, each value once."""
         found = {}
         for piece in self._pieces:
             if self._shard_of(piece) is not None and piece.variable.dtype.kind != "handle":

@@ -108,7 +108,7 @@ class V1Checkpoint(Checkpoint):
             )
 
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
         return "TensorFlow checkpoint (V1)"
 
     def close(self) -> None:

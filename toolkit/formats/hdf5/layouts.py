@@ -91,7 +91,7 @@ def _read_tf(datasets: Mapping[str, h5py.Dataset], path: str) -> Named:
 def read_origin(
     file: h5py.File, datasets: Mapping[str, h5py.Dataset], layout: str, path: str
 ) -> tuple[dict[str, Told], dict[str, bytes]]:
-    """Return what a file says of where its variables, by name, come from: one of the toolkit's layout may.
+    """Return the origins of variables, by name, that a file of the toolkit's layout may tell.
 
     Raises:
         FormatError: It says what cannot be.
@@ -182,7 +182,7 @@ def _names(group: Any, attribute: str, path: str) -> list[str]:
 
 
 def texts(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a whole model's file says in attributes of its root, of those that are texts."""
+    """Return the attributes of the root of a whole model's file that are texts."""
     names = ("keras_version", "backend", "model_config", "training_config")
     return {name: _text(attributes[name]) for name in names if name in attributes}
 

@@ -144,5 +144,5 @@ def dtype_of(dataset: h5py.Dataset) -> DType | None:
 
 
 def line(error: Exception) -> str:
-    """Return what an error of h5py's says, in one line."""
+    """Return the message of an error of h5py's in one line."""
     return " ".join(str(error).split()) or type(error).__name__

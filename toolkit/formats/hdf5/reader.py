@@ -142,7 +142,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         return self._known.kept
 
     def slot_starts(self) -> Mapping[str, float | None]:
-        """Return what slots start with, where the class of their optimizer is told."""
+        """Map slots to their initial values where the class of their optimizer is told."""
         return self._known.starts
 
     @property
@@ -184,7 +184,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         return list(self._file_paths)
 
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
         text = {
             "tf": "HDF5, checkpoint-toolkit's",
             "keras": "Keras weights (HDF5)",

@@ -87,7 +87,7 @@ class ShardedCheckpoint(Hdf5Checkpoint):
             raise self._index.missing_file(self._missing[0])
 
     def describe(self) -> str:
-        """Return what it is in a few words, for a person."""
+        """Return a description in a few words, for a person."""
         count = len(self._index.names)
         return f"{super().describe()}, {count} file{'s' if count > 1 else ''}"
 

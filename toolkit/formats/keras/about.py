@@ -16,7 +16,7 @@ Read = Callable[[str], Number | None]
 
 
 def metadata(config: Config, optimizers: Iterable[Optimizer], attributes: Mapping[str, str]) -> Metadata:
-    """Return what a file says, with its optimizers."""
+    """Return the metadata of a file, with its optimizers."""
     model = config.model
     return Metadata(
         producer=f"Keras {config.version}" if config.version else None,
@@ -31,7 +31,7 @@ def metadata(config: Config, optimizers: Iterable[Optimizer], attributes: Mappin
 def optimizer(
     told: Described | None, numbers: Mapping[str, str], read: Read, *, is_wrapper: bool = False
 ) -> Optimizer:
-    """Return what is known of an optimizer.
+    """Return the facts about an optimizer.
 
     Args:
         told: Its class and configuration; `None` where not even the class is told.

@@ -60,7 +60,7 @@ NOTHING = Config()
 
 
 def of_archive(config: bytes | None, metadata: bytes | None) -> Config:
-    """Return what a `.keras` archive, or a folder of the same files, says.
+    """Return the configuration of a `.keras` archive, or of a folder of the same files.
 
     Args:
         config: The content of `config.json`, if there is one.
@@ -77,7 +77,7 @@ def of_archive(config: bytes | None, metadata: bytes | None) -> Config:
 
 
 def of_attributes(attributes: Mapping[str, Any]) -> Config:
-    """Return what the attributes of the root of a whole model's `.h5` say."""
+    """Return the configuration in the attributes of the root of a whole model's `.h5`."""
     training = _object(attributes.get("training_config"))
     return Config(
         described(_object(attributes.get("model_config"))),
@@ -122,7 +122,7 @@ def layers_of(model: Described | None) -> list[Described] | None:
 
 
 def name_of(described: Described | None) -> str:
-    """Return what an object is called; empty if that is not said."""
+    """Return the name of an object; empty if the configuration has none."""
     return "" if described is None else _text(described.config.get("name")) or ""
 
 

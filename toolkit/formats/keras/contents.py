@@ -47,7 +47,7 @@ def read(
     written: Mapping[str, int],
     config: Config,
 ) -> Contents:
-    """Return what the variables of a file in Keras 3's layout are.
+    """Return names and roles of the variables of a file in Keras 3's layout.
 
     Args:
         variables: All of them by key, `layers/dense/vars/0`: dtypes and shapes.
@@ -96,7 +96,7 @@ def _top(group: str) -> str:
 
 
 def _trained(root: Object, optimizers: list[State]) -> frozenset[str] | None:
-    """Return what is trained: what a whole optimizer keeps something for, or as the layers say."""
+    """Return the trained variables: those with slots of a whole optimizer, or as the layers say."""
     inner = [state for state in optimizers if not state.is_wrapper]
     owners = {kept.role.of for state in inner for kept in state.kept.values()} - {None}
     if owners and all(state.is_solved for state in inner):

@@ -66,7 +66,7 @@ class Child(NamedTuple):
 
 
 def snake_name(class_name: str) -> str:
-    """Return what Keras makes of the name of a class: `batch_normalization` of `BatchNormalization`."""
+    """Return the name of a class in snake case, as Keras has it: `batch_normalization`."""
     name = re.sub(r"\W+", "", class_name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
@@ -78,7 +78,7 @@ def by_snake_name(name: str) -> str | None:
 
 
 def variable_names(layer: Described, shapes: Sequence[Shape]) -> list[tuple[str, ...]]:
-    """Return what a layer's own variables may be called, in order: one way where its configuration tells.
+    """Return the possible names of a layer's own variables, in order: one way where its configuration tells.
 
     Args:
         layer: Its class and configuration.

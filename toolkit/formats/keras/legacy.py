@@ -32,7 +32,7 @@ class Weight(NamedTuple):
 
 
 def paths(weights: Iterable[Weight], keys: Collection[str], model: Described | None) -> dict[str, str]:
-    """Return what people call the weights, by key, where that is not the key: without the model's name."""
+    """Map keys of weights to their readable names, where they differ: without the model's name."""
     prefix, shown = f"{name_of(model)}/", {}
     for weight in weights:
         rest = weight.key.removeprefix(prefix)
@@ -42,7 +42,7 @@ def paths(weights: Iterable[Weight], keys: Collection[str], model: Described | N
 
 
 def roles(variables: Mapping[str, Stored], optimizer: Collection[str]) -> dict[str, Role]:
-    """Return what each variable is for; what the file says an optimizer keeps is no weight.
+    """Map each variable to its role; the variables that the file lists as an optimizer's are no weights.
 
     Args:
         variables: All variables by key.
@@ -57,7 +57,7 @@ def roles(variables: Mapping[str, Stored], optimizer: Collection[str]) -> dict[s
 
 
 def starts(told: Mapping[str, Role], optimizers: Sequence[Described]) -> dict[str, float | None]:
-    """Return what slots start with, by key, where their names do not tell; `None` for their variable's value.
+    """Map slots to their initial values, where names do not tell; `None` for their variable's value.
 
     Args:
         told: The role of each variable.

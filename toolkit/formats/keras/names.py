@@ -30,7 +30,7 @@ class Names:
         self._add(root)
 
     def paths(self, key: str) -> Collection[str]:
-        """Return what Keras may call a variable in its model (`path`); nothing if that is not told."""
+        """Return the paths that a variable may have in its Keras model; none if that is not told."""
         return self._paths.get(key, ())
 
     def _add(self, root: Object) -> None:

@@ -154,7 +154,7 @@ class Optimizers:
         return [State(self._groups[group], told, name, kept, all(s.is_solved for s in states), True), *states]
 
     def _outer(self, group: str, states: list[State]) -> dict[str, Kept]:
-        """Return what the variables of an outer optimizer are: numbers of its own, then the inner ones'."""
+        """Return the slots of an outer optimizer: its own numbers, then those of the inner one."""
         keys = self._groups[group]
         again = [state.kept[key] for state in states for key in state.keys]
         own = len(keys) - len(again)
@@ -205,7 +205,7 @@ class Optimizers:
         return State(keys, known, name, {key: self._unknown(key) for key in keys}, False)
 
     def _unknown(self, key: str) -> Kept:
-        """Return what a variable of an optimizer is of which nothing is told: a number, or a slot."""
+        """Return the slot for a variable of an optimizer of which nothing is told: a number, or a slot."""
         return Kept(Role("slot") if self._variables[key].shape else Role("counter"))
 
     def _plain(
@@ -266,7 +266,7 @@ class Optimizers:
 
 
 def _agreed(found: Sequence[Slot]) -> Slot:
-    """Return what several searches found out of a variable, as far as they agree."""
+    """Return the result of several searches for a variable, as far as they agree."""
     names, of = {slot.name for slot in found}, {slot.of for slot in found}
     return Slot(
         found[0].name if len(names) == 1 else "",

@@ -46,7 +46,7 @@ def find(
     called: Callable[[str], Collection[str]],
     others: Collection[str] = (),
 ) -> Fit | None:
-    """Return what each variable of an optimizer is; `None` if they fit the model in no way.
+    """Return the slot that each variable of an optimizer is; `None` if they do not fit the model.
 
     Args:
         keys: The optimizer's variables, in its order.
@@ -73,7 +73,7 @@ def find(
 
 
 def _common(keys: Sequence[str], fits: list[tuple[dict[int, set[Slot]], Layout]]) -> Fit:
-    """Return what all fits agree on."""
+    """Return the part on which all fits agree."""
     slots = []
     for number in range(len(keys)):
         found = {slot for may_be, _ in fits for slot in may_be.get(number, {Slot("")})}
@@ -124,7 +124,7 @@ class _One:
         return self._last > self._first and not any(self._shapes[self._last :])
 
     def find(self, budget: Budget, *, trusts_frozen: bool) -> dict[int, set[Slot]] | None:
-        """Return what each variable may be, by its number; `None` if nothing fits."""
+        """Map the number of each variable to the slots that it may be; `None` if nothing fits."""
         found: dict[int, set[Slot]] = {}
         own = [*enumerate(self._layout.head), *enumerate(self._layout.tail, self._last)]
         if len(self._shapes) == self._first:

@@ -167,7 +167,7 @@ def class_of_name(name: str) -> str | None:
 
 
 def starting_value(optimizer: Described | None, slot: str) -> float | None:
-    """Return what a slot starts with; `None` where that is the value of its variable.
+    """Return the initial value of a slot; `None` where that is the value of its variable.
 
     Args:
         optimizer: Its class, and what it was told.

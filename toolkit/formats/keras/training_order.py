@@ -86,7 +86,7 @@ class Search:
         self._numbers: dict[Hashable, int] = {}
 
     def owners(self, start: Place, ends: Iterable[Place]) -> dict[Place, set[Given]] | None:
-        """Return which variables may come at each place, over all orders; `None` if there is none.
+        """Return the variables that may come at each place, over all orders; `None` if there is no order.
 
         Args:
             start: The place to begin at.
@@ -134,7 +134,7 @@ class Search:
                 self._mark_among(item, self._among(item, middle), end)
 
     def _ways(self, item: Object) -> list[list[str]]:
-        """Return which of an object's own variables may be trained."""
+        """Return those of an object's own variables that may be trained."""
         if item.is_frozen and self._trusts_frozen:
             return [[]]
         if item.is_trained is not None:

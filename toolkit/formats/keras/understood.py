@@ -90,7 +90,7 @@ class Understood:
         return legacy.starts(self.roles, legacy.optimizers(self._config))
 
     def metadata(self, read: Read) -> Metadata:
-        """Return what the file says of itself.
+        """Return the metadata of the file.
 
         Args:
             read: Reads a scalar.
