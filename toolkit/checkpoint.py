@@ -264,6 +264,8 @@ class Checkpoint(Mapping[str, Variable]):
 
     path: str
     format: str
+    keys_are_places = False
+    """Whether keys are places in a file of Keras's: another program knows the variables by readable names."""
     knows_all_names: bool = False
     _known_roles: Mapping[str, Role] | None = None
 

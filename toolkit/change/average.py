@@ -11,6 +11,7 @@ from toolkit.arguments import checked, choose, whole_number
 from toolkit.change import results
 from toolkit.change.directory import checkpoints_of, latest_of
 from toolkit.change.plan import FilePlan
+from toolkit.change.readable_names import with_readable_names
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
 from toolkit.formats.bundle import naming
@@ -86,7 +87,8 @@ def plan_average(
     notes = [note + (f" and {more} more, the newest {shown[-1]}" if more > 0 else "")]
     if weights is not None:
         notes += _notes_on(weights, any(role.kind == "slot" for role in newest.roles().values()))
-    return FilePlan(verdicts, made, [newest, *opened[:-1]], data=data, notes=notes)
+    named = with_readable_names(newest, verdicts, made)
+    return FilePlan(*named, [newest, *opened[:-1]], data=data, notes=notes)
 
 
 def _averaged(

@@ -17,6 +17,7 @@ from toolkit import dtypes, names
 from toolkit.arguments import choose
 from toolkit.change import results
 from toolkit.change.plan import FilePlan
+from toolkit.change.readable_names import with_readable_names
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import FormatError, UsageError, VariableNotFoundError
 from toolkit.formats.bundle import naming
@@ -259,9 +260,8 @@ class Draft:
             notes.append(f"{meta} is left out: its graph has the names as they were (--keep-meta copies it)")
         verdicts = [items[name].verdict(otherwise, self.paths.get(name)) for name in items]
         results = {name: item.result.renamed(name) for name, item in items.items()}
-        return FilePlan(
-            [*verdicts, *self._dropped], results, self.sources, seed=self.seed, data=data, notes=notes
-        )
+        named = with_readable_names(self.origin, [*verdicts, *self._dropped], results)
+        return FilePlan(*named, self.sources, seed=self.seed, data=data, notes=notes)
 
     def _with_objects(self) -> dict[str, Item]:
         """Return the items, the object graph among them as it is now."""

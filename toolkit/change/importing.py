@@ -11,6 +11,7 @@ from toolkit.change import operations
 from toolkit.change.drafts import Draft
 from toolkit.change.matching import Matching
 from toolkit.change.plan import FilePlan
+from toolkit.change.readable_names import with_readable_names
 from toolkit.change.rules import Rules, Target, copied
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import UsageError
@@ -54,7 +55,8 @@ def plan_import(
         for rule in rules:
             operations.rename(draft, rule)
         return draft.plan(data="copy")
-    renamed = renaming.rename_by_either(source.roles(), source.paths(), rules, where=source.path)
+    paths = source.paths()
+    renamed = renaming.rename_by_either(source.roles(), paths, rules, where=source.path)
     verdicts = []
     results: dict[str, Variable] = {}
     for name, new in renamed.items():
@@ -70,10 +72,18 @@ def plan_import(
             results[new] = variable.renamed(new)
         verdicts.append(
             Verdict(
-                new, action, name, reason, variable.dtype.name, variable.shape, problem=problem, hint=hint
+                new,
+                action,
+                name,
+                reason,
+                variable.dtype.name,
+                variable.shape,
+                problem=problem,
+                hint=hint,
+                path=paths.get(name) if new == name else None,
             )
         )
-    return FilePlan(verdicts, results, [source])
+    return FilePlan(*with_readable_names(source, verdicts, results), [source])
 
 
 @checked

@@ -12,6 +12,7 @@ from toolkit import dtypes
 from toolkit.arguments import checked, choose
 from toolkit.change import results
 from toolkit.change.plan import FilePlan
+from toolkit.change.readable_names import with_readable_names
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.errors import FormatError, UsageError
 from toolkit.formats.bundle.object_edit import ObjectEditor
@@ -64,7 +65,8 @@ def plan_merge(
     merged = _Merged(opened[0], on_conflict)
     for checkpoint in opened[1:]:
         merged.add(checkpoint, _joined(merged, checkpoint) if all(based) else None)
-    return FilePlan(merged.verdicts.values(), merged.results, opened, data=data)
+    named = with_readable_names(opened[0], merged.verdicts.values(), merged.results)
+    return FilePlan(*named, opened, data=data)
 
 
 class _Merged:

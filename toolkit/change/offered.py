@@ -61,6 +61,7 @@ class Offered:
     ) -> None:
         self.roles = dict(checkpoint.roles())
         self._path = checkpoint.path
+        self._is_of_keras = checkpoint.keys_are_places
         self._variables = checkpoint.variables()
         self._paths = checkpoint.paths()
         self.averages = {
@@ -201,7 +202,8 @@ class Offered:
         }
         for name in standing:
             if name in called:
-                found.setdefault(called[name], Found(variables[name], "as Keras loads the file"))
+                reason = "as Keras loads the file" if self._is_of_keras else f"called {paths.get(name, name)}"
+                found.setdefault(called[name], Found(variables[name], reason))
             if name in self._placed:
                 new = self._placed[name]
                 reason = _SAME if new in (name, paths.get(name)) else "same object"

@@ -11,7 +11,10 @@ from toolkit.dtypes import as_dtype
 from toolkit.formats.hdf5.layouts import RANDOM_STATES, UNTRACKED
 from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 from toolkit.graph.optimizers import random_states, untracked
+from toolkit.roles import is_object_based
 
+_STEPS = "iteration"
+"""What Keras 3 calls the number of steps of an optimizer (keras/src/optimizers/base_optimizer.py)."""
 _NUMBERED = re.compile(r"_?optimizer/vars/(\d+)")
 """What Keras 3 calls the variables of the outermost optimizer (keras/src/saving/saving_lib.py)."""
 
@@ -70,7 +73,8 @@ def optimizer_state(
     extra, lost = _added(checkpoint, UNTRACKED, [names[id(v)] for v in untracked(optimizer).values()])
     lost = [name for name in lost if name not in bound.values()]  # TensorFlow may have it
     left_out |= set(lost)
-    called = {**seeds, **extra, **_by_order(checkpoint, stored, own)}
+    scoped, num_slots = _by_scope(checkpoint, own)
+    called = {**seeds, **extra, **_by_order(checkpoint, stored, own), **scoped}
     by_name = {*checkpoint.variables(), *checkpoint.paths().values(), *bound.values(), *called.values()}
     found = [name for name in own if name in by_name]
     kind = type(real).__name__
@@ -86,8 +90,8 @@ def optimizer_state(
             rest = left_out | (own.keys() - existing.keys())
             return OptimizerState({**called, **first}, rest | set(extra.values()), existing, tuple(existing))
     misfit = None
-    if len(found) < len(own):
-        count = len(stored) or len(found)
+    if max(len(found), len(scoped) + num_slots) < len(own):
+        count = len(stored) or max(len(found), len(scoped) + num_slots)
         misfit = f"{count} of an optimizer in the checkpoint, {len(own)} in the model's {kind}"
     notes = [] if real.built else [f"{kind} is built when the plan is carried out, as when it first trains"]
     if lost:
@@ -115,6 +119,42 @@ def _by_order(checkpoint: Checkpoint, stored: list[str], own: Mapping[str, Any])
         return {}
     pairs = dict(zip(stored, own, strict=True))
     return pairs if all(_fits(checkpoint[old], own[new]) for old, new in pairs.items()) else {}
+
+
+def _by_scope(checkpoint: Checkpoint, own: Mapping[str, Any]) -> tuple[dict[str, str], int]:
+    """Return an optimizer's numbers in a name-based checkpoint, where Keras numbers the optimizer otherwise.
+
+    `adam/iteration` is what a second model in one process calls `adam_1/iteration`.
+
+    Returns:
+        The model's names by the checkpoint's; and how many slots and averages the optimizer has there.
+    """
+    variables, roles = checkpoint.variables(), checkpoint.roles()
+    if isinstance(checkpoint, Hdf5Checkpoint) or is_object_based(variables):
+        return {}, 0
+    called: dict[str, str] = {}
+    num_slots = 0
+    for name in own:
+        scope, _, leaf = name.rpartition("/")
+        if leaf != _STEPS:
+            continue
+        theirs = [key.rpartition("/")[0] for key in variables if key.endswith(f"/{_STEPS}")]
+        alike = [each for each in theirs if _without_number(each) == _without_number(scope)]
+        if len(alike) == 1:
+            numbers = {
+                f"{alike[0]}/{each.rpartition('/')[2]}": each for each in own if each.startswith(f"{scope}/")
+            }
+            called |= {
+                key: each for key, each in numbers.items() if key in variables and roles[key].of is None
+            }
+            num_slots += sum(
+                role.of is not None and key.startswith(f"{alike[0]}/") for key, role in roles.items()
+            )
+    return called, num_slots
+
+
+def _without_number(scope: str) -> str:
+    return re.sub(r"_\d+\Z", "", scope)
 
 
 def _existing(real: Any, optimizer: Any, own: Mapping[str, Any]) -> dict[str, Any]:

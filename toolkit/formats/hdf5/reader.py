@@ -100,6 +100,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
             told, objects = layouts.read_origin(opened.file, placed, named.layout, self.path)
             texts = layouts.texts(opened.file.attrs) if named.layout == "keras" else {}
         self.layout = named.layout
+        self.keys_are_places = named.layout in ("keras", "keras3")
         sources = {path: _Datasets(path) for path in paths.values()}
         self.own(*sources.values())
         where = {name: paths[place] for name, place in named.datasets.items()}
