@@ -364,6 +364,10 @@ class Checkpoint(Mapping[str, Variable]):
             raise UsageError(f"{self.path}: expected a name, got {name!r}", hint="a name is text")
         variable = self.find(name)
         if variable is None:
+            key = next((key for key, path in self.paths().items() if path == name), None)
+            if key is not None:
+                hint = f"that is its readable name; its key, for Python, is {key!r}"
+                raise VariableNotFoundError(name, where=self.path, suggestions=[key], hint=hint)
             raise VariableNotFoundError(name, where=self.path, suggestions=names.nearest(name, self))
         self.own(variable._source)
         return variable

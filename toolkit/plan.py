@@ -225,12 +225,11 @@ class Plan:
     def __getitem__(self, name: str) -> Verdict:
         if not isinstance(name, str):
             raise UsageError(f"expected the name of a variable, got {name!r}", hint="a name is text")
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise VariableNotFoundError(
-                name, where="the plan", suggestions=names.nearest(name, self._by_name)
-            ) from None
+        verdict = self._by_name.get(name) or next((v for v in self.verdicts if v.path == name), None)
+        if verdict is None:
+            suggestions = names.nearest(name, self._by_name)
+            raise VariableNotFoundError(name, where="the plan", suggestions=suggestions)
+        return verdict
 
     def explain(self, name: str) -> str:
         """Return in a sentence what happens to the variable `name`, and why.
