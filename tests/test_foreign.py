@@ -440,4 +440,4 @@ class TestDirectoriesOfDirectories:
         prefix = write_bundle(tmp_path / "run" / "m", {"w": np.ones(2)})
         with pytest.raises(CheckpointError) as missing:
             open_checkpoint(tmp_path / "checkpoints")
-        assert re.fullmatch(f"there is, below that directory: {prefix}", missing.value.hint)
+        assert re.fullmatch(f"checkpoints below that directory: {prefix}", missing.value.hint)

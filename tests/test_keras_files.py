@@ -657,6 +657,14 @@ def legacy(path, prefix, *, counter="iteration", version="2.15.0"):
     return path
 
 
+def test_a_whole_model_is_not_called_weights(tmp_path):
+    path = legacy(tmp_path / "m.h5", "")
+    assert toolkit.open_checkpoint(path).describe() == "Keras model (HDF5)"
+    with h5py.File(path, "a") as file:
+        del file.attrs["model_config"], file.attrs["training_config"]
+    assert toolkit.open_checkpoint(path).describe() == "Keras weights (HDF5)"
+
+
 def test_what_a_keeper_adds_to_a_file_is_no_weight_and_leaves_owners_told(tmp_path):
     added = {"optimizer/untracked": numbered([(3, 4)]), "seed_generators": [np.array([1, 2], np.uint32)]}
     write_weights(

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.conftest import VALID
 from toolkit import Plan, PlanError, VariableNotFoundError, Verdict, open_checkpoint
+from toolkit.plan import Advice
 from toolkit.render.plan import table
 
 RESTORED = Verdict("net/w", "restore", "run/m::old/w", "renamed from old/w", "float32", (3, 4))
@@ -47,6 +49,19 @@ def test_a_plan_with_problems_is_not_ok_and_says_which():
     assert error.value.hint == "--on-missing init starts it afresh"
     assert "cannot" in str(bad)
     plan(RESTORED).check()
+
+
+def test_what_many_hints_end_in_is_said_once():
+    afresh = "--on-missing init starts it afresh"
+    near = replace(MISSING, name="out/w", hint=f"the nearest name is head/w, {afresh}")
+    found = replace(MISSING, name="net/w", hint=f"--rename body=net finds it, {afresh}")
+    advice = Advice(("body=net",), "1 of 3 missing variables")
+    with pytest.raises(PlanError) as error:
+        plan(found, near, MISSING, advice=advice).check()
+    assert error.value.hint == (
+        "--rename body=net finds 1 of 3 missing variables; the nearest name is head/w; "
+        "--on-missing init starts what is not found afresh"
+    )
 
 
 def test_explain_is_a_sentence():

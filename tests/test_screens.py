@@ -222,7 +222,7 @@ def keras(tmp_path):
 
 def test_the_first_lines_say_what_it_is(keras):
     lines = top(inspect(keras))
-    assert lines[0].endswith("m.h5: Keras 3.3.3 weights (HDF5), saved 2024-05-01, Functional `model_1`")
+    assert lines[0].endswith("m.h5: Keras 3.3.3 model (HDF5), saved 2024-05-01, Functional `model_1`")
     assert lines[1] == f"parameters  {3 * 3 * 8 * 16 * 48:,} in 48 weights, 216.0 KiB"
     assert lines[2:4] == ["dtypes      float32", "optimizer   Adam, learning rate 0.001, step 1,200"]
     assert lines[4].startswith("files       1 file, ")

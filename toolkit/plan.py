@@ -25,6 +25,7 @@ from toolkit.text import aligned
 from toolkit.wording import in_python
 
 _MAX_HINTS = 3
+_AFRESH = "--on-missing init starts it afresh"
 _WORDS = re.compile(r"[^\s;,:()]+")
 """The words of a reason, names among them."""
 
@@ -373,6 +374,12 @@ class Plan:
         if together := self.advice.hint:  # renames are typed together, which says what each finds alone
             told = [together, *(hint for hint in told if not hint.startswith("--rename"))]
         hints = list(dict.fromkeys(told))
+        if len(hints) > 1:
+            # what each of many hints ends in is said once
+            parts = [hint.removesuffix(_AFRESH).removesuffix(", ") for hint in hints]
+            is_left_out = parts != hints
+            hints = [part for part in parts if part][: _MAX_HINTS - is_left_out]
+            hints += ["--on-missing init starts what is not found afresh"] * is_left_out
         raise PlanError(
             f"{len(problems)} of {len(self.verdicts)} variables cannot be given a value: {named}{more}",
             plan=self,

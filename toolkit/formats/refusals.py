@@ -122,7 +122,7 @@ def _absent(path: str) -> NoReturn:
         if near:
             hint = f"there is: {listed([os.path.join(directory, name) for name in near])}"
         elif below := checkpoints_below(directory or "."):
-            hint = f"there is, below that directory: {listed(below)}"
+            hint = f"checkpoints below that directory: {listed(below)}"
     else:
         hint = f"the directory {directory} does not exist"
     raise ReadError(f"{path}: no such file or checkpoint", path=path, hint=hint)

@@ -188,7 +188,7 @@ class Hdf5Checkpoint(ExportedCheckpoint):
         """Return a description in a few words, for a person."""
         text = {
             "tf": "HDF5, checkpoint-toolkit's",
-            "keras": "Keras weights (HDF5)",
+            "keras": f"Keras {'model' if self.metadata.model_class else 'weights'} (HDF5)",
             "keras3": f"Keras 3 {self._holder}" if self.format == "keras" else "Keras 3 weights (HDF5)",
         }.get(self.layout, "HDF5")
         more = len(self._left_out)
