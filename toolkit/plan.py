@@ -289,7 +289,7 @@ class Plan:
     def called(self, verdict: Verdict) -> tuple[str, str]:
         """Return readable names for the source of a verdict, which may be empty, and for its variable."""
         source, name = (verdict.source or "").removeprefix(f"{self.origin}::"), verdict.path or verdict.name
-        return name if source == verdict.name else self.paths.get(source, source), name
+        return self.paths.get(source, name if source == verdict.name else source), name
 
     def _shown_source(self, verdict: Verdict) -> str:
         """Return a verdict's source without what goes without saying: the path, and its own name."""

@@ -55,7 +55,7 @@ def rename(draft: Draft, rule: Rule) -> None:
     draft.rename(moved, "renamed")
     for key in given:
         item = draft.items[moved.get(key, key)]
-        draft.put(item.changed(item.result, item.action, item.source, f"was {called[key]}", item.initializer))
+        draft.put(item.changed(item.result, item.action, item.source, "renamed", item.initializer))
     draft.changed()
 
 

@@ -89,7 +89,12 @@ def table(plan: Plan, *, width: int | None = None, color: bool = False, every_ro
             listed += verdicts
         else:
             renames = _renames(plan, verdicts)
-            counted.append(_counted(reason, verdicts, kinds) + (f" ({renames})" if renames else ""))
+            line = _counted(reason, verdicts, kinds)
+            if renames and line.endswith(" kept: renamed"):
+                line = f"{line.removesuffix(' kept: renamed')} renamed: {renames}"
+            elif renames:
+                line += f" ({renames})"
+            counted.append(line)
             are_more = are_more or not _is_kept(plan, verdicts[0])
     if are_more:
         counted[-1] += " (--no-truncate lists all)"
@@ -166,13 +171,16 @@ def _counted(reason: tuple[str, ...], verdicts: Sequence[Verdict], kinds: Mappin
 
 
 def _renames(plan: Plan, verdicts: Iterable[Verdict]) -> str:
-    """Return the renames of a plan: `net to body, head to top`."""
+    """Return the renames of a plan: `net to body, enc/ added`."""
     pairs: Counter[tuple[str, str]] = Counter()
     for verdict in verdicts:
         old, new = plan.called(verdict)
         if verdict.action in _OF_ONE_SOURCE and old and old != new:
             pairs[_difference(old.split("/"), new.split("/"))] += 1
-    shown = [f"{old or ELLIPSIS} to {new or ELLIPSIS}" for (old, new), _ in pairs.most_common(_MAX_RENAMES)]
+    shown = [
+        f"{old} to {new}" if old and new else f"{new}/ added" if new else f"{old}/ taken off"
+        for (old, new), _ in pairs.most_common(_MAX_RENAMES)
+    ]
     more = len(pairs) - len(shown)
     return ", ".join([*shown, *([f"{more} other ways"] if more else [])])
 
