@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.conftest import write_bundle
+from tests.conftest import VALID, write_bundle
 from toolkit import UsageError, edit, open_checkpoint
+from toolkit.render.plan import table
 
 CONTENT = {
     "dense/kernel": np.arange(6, dtype="f").reshape(2, 3),
@@ -64,6 +65,28 @@ def test_only_what_lies_under_a_scope_loses_it(source):
         "training/kernel/Adam_1",
         "global_step",
     }
+
+
+OBJECTS = VALID / "objects"
+"""An object-based checkpoint: renames change readable names, and leave the keys as they are."""
+
+
+def test_renamed_objects_are_shown_with_both_names(ckpt):
+    with open_checkpoint(OBJECTS) as checkpoint:
+        old = next(iter(name for name, role in checkpoint.roles().items() if role.kind == "weight"))
+        old = checkpoint.paths()[old]
+    ran = ckpt("edit", OBJECTS, "--rename", f"{old}=new/name", "--dry-run")
+    assert ran.code == 0, ran.err
+    row = next(line for line in ran.out.splitlines() if "renamed" in line)
+    assert "new/name" in row
+    assert old in row
+
+
+def test_what_a_scope_does_is_counted_in_words(tmp_path):
+    many = write_bundle(tmp_path / "m", {f"net/{n}/kernel": np.ones((2, 3), "f") for n in range(6)})
+    added, taken = edit(many).add_scope("enc"), edit(many).strip_scope("net")
+    assert "6 weights renamed: enc/ added" in table(added.plan(), width=80)
+    assert "6 weights renamed: net/ taken off" in table(taken.plan(), width=80)
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,13 @@ class TestOptimizerState:
             after.roles()[name].of == name[5:].replace("_", "/", 1).rpartition("_")[0] for name in slots
         )
 
+    def test_an_error_tells_the_key_of_a_readable_name(self, net):
+        with pytest.raises(toolkit.VariableNotFoundError) as caught:
+            toolkit.open_checkpoint(net)["head/kernel"]
+        assert (
+            caught.value.hint == "that is its readable name; its key, for Python, is 'layers/dense_1/vars/0'"
+        )
+
     def test_stripping_the_optimizer_leaves_the_weights_alone(self, ckpt, net, tmp_path):
         assert ckpt("edit", net, "--strip-optimizer", "-o", tmp_path / "out").code == 0
         assert set(toolkit.open_checkpoint(tmp_path / "out")) == WEIGHTS

@@ -16,7 +16,7 @@ from tests.test_keras_files import (
     twice,
     write_archive,
 )
-from toolkit import edit, import_checkpoint, open_checkpoint, plan_average, plan_merge
+from toolkit import edit, export, import_checkpoint, open_checkpoint, plan_average, plan_merge
 
 
 @pytest.fixture
@@ -49,6 +49,14 @@ def test_values_and_roles_are_those_of_the_file(trained, tmp_path):
             assert np.array_equal(after[paths[key]].read(), variable.read())
             of = roles[key].of
             assert told[paths[key]] == (roles[key].kind, paths[of] if of else None)
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors", "h5"])
+def test_an_export_of_a_keras_file_comes_back_with_them(trained, tmp_path, ending):
+    export(trained, tmp_path / f"x.{ending}")
+    import_checkpoint(tmp_path / f"x.{ending}", tmp_path / "out")
+    import_checkpoint(trained, tmp_path / "direct")
+    assert names(tmp_path / "out") == names(tmp_path / "direct")
 
 
 def test_places_in_the_file_may_still_be_typed(trained, tmp_path):

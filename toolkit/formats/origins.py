@@ -124,6 +124,10 @@ class ExportedCheckpoint(Checkpoint):
         """
         self._names = {told[name].key: name for name in variables if name in told}
         self._readable = {key: name for key, name in self._names.items() if key != name}
+        if self._readable and not objects:
+            self.keys_are_places = (
+                True  # of a Keras file: nothing but that has readable names without objects
+            )
         self._roles = {each.key: each.role for each in told.values() if each.role is not None}
         found = {told[name].key if name in told else name: variable for name, variable in variables.items()}
         if len(found) < len(variables) or found.keys() & objects:
