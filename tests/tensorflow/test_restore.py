@@ -139,7 +139,7 @@ def test_what_is_missing_is_said_all_at_once_with_what_to_type(checkpoint, graph
     assert plan["dense2/bias"].problem == "not in the checkpoint"
     assert plan["dense2/bias"].hint == "the nearest name is dense1/bias, --on-missing init starts it afresh"
     assert (
-        plan["dense2/bias/Adam"].problem == "not in the checkpoint; its variable dense2/bias is missing, too"
+        plan["dense2/bias/Adam"].problem == "not in the checkpoint (its variable dense2/bias is missing, too)"
     )
     with pytest.raises(PlanError) as error:
         plan.check()

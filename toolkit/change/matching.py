@@ -188,7 +188,7 @@ class Matching:
         owner = self._roles[name].of
         if owner is not None and owner in self._targets and self.fate(owner).problem is not None:
             # a rename of the variable brings its slots along
-            return Fate("restore", problem, problem=f"{problem}; its variable {owner} is missing, too")
+            return Fate("restore", problem, problem=f"{problem} (its variable {owner} is missing, too)")
         hints = [proposed or self._offered.near(name)]
         if self._rules.offers:
             hints.append("--on-missing init starts it afresh")
