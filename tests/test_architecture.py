@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,12 @@ def test_every_file_has_a_line_in_the_documentation():
     for path in FILES:
         if path.name != "__init__.py" or path.parent == PACKAGE:
             assert f"`{path.relative_to(PACKAGE.parent)}`" in text, path
+
+
+def test_the_floors_are_documented():
+    page = (PACKAGE.parent / "docs/architecture.md").read_text("utf-8")
+    floors = {int(n): places for n, places in re.findall(r"^\| (\d) \| ([^|]*) \|", page, re.MULTILINE)}
+    for module, floor in FLOORS:
+        name = module.removeprefix("toolkit.")
+        if floor in floors:
+            assert re.search(rf"`{name}(\.py|/)`", floors[floor]), f"{module} on floor {floor}"

@@ -294,7 +294,7 @@ class Checkpoint(Mapping[str, Variable]):
         return {}
 
     def tree_paths(self) -> Mapping[str, str]:
-        """Return where each variable stands in a tree, by its name, if not where the name says."""
+        """Map each variable's name to its path in the object tree, where the two differ."""
         return {}
 
     def trained(self) -> frozenset[str] | None:

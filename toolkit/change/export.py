@@ -257,7 +257,7 @@ def export(
     force: bool = False,
     sync: bool = True,
 ) -> Exported:
-    """Export variables to a file of another format: `plan_export`, then `ExportPlan.export`, which see.
+    """Export variables to a file of another format: `plan_export`, then `ExportPlan.export`.
 
     Raises:
         CheckpointError: As they do.

@@ -30,7 +30,7 @@ def plan_import(
     object_graph_from: Checkpoint | str | os.PathLike[str] | None = None,
     called: Mapping[str, str] | None = None,
 ) -> FilePlan:
-    """Plan to write a checkpoint of any format in TensorFlow's. Then `plan.write(prefix)` does it.
+    """Plan to convert a checkpoint of any format to TensorFlow's. `plan.write(prefix)` carries it out.
 
     Args:
         source: What to import: open, or its path. It is not changed.
@@ -97,7 +97,7 @@ def import_checkpoint(
     force: bool = False,
     sync: bool = True,
 ) -> FilePlan:
-    """Write a checkpoint of any format in TensorFlow's: `plan_import`, then `FilePlan.write`, which see.
+    """Convert a checkpoint of any format to TensorFlow's: `plan_import`, then `FilePlan.write`.
 
     Returns:
         The plan that was carried out.

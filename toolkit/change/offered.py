@@ -99,9 +99,8 @@ class Offered:
                     found.append(slot)
         if len(found) != 1 or self.roles[found[0]].kind != role.kind:
             return None
-        return Found(
-            self._variables[found[0]], f"slot {wanted} of {called}" if wanted else f"slot of {called}"
-        )
+        what = "moving average" if role.kind == "moving_average" else f"slot {wanted}" if wanted else "slot"
+        return Found(self._variables[found[0]], f"{what} of {called}")
 
     def proposals(self, missing: Iterable[str]) -> list[Proposal]:
         """Return the renames that find the model's `missing` variables, in the order to be typed.

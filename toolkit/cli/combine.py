@@ -18,7 +18,9 @@ def merge(
     out: options.Out = None,
     on_conflict: Annotated[
         Literal["error", "first", "last"],
-        typer.Option(help="What becomes of a variable that differs: an error, or which one's is taken."),
+        typer.Option(
+            help="If a variable differs: stop with an error, or take the first's or the last's value."
+        ),
     ] = "error",
     data: options.Data = "auto",
     check: options.Check = False,
@@ -32,7 +34,7 @@ def merge(
 ) -> None:
     """Put the variables of several checkpoints into one.
 
-    What is equal is no conflict. Data files are shared by hard link. TensorFlow is not loaded.
+    Variables that are equal are no conflict. Data files are shared by hard link. TensorFlow is not loaded.
     """
     from toolkit.change.merge import plan_merge
     from toolkit.formats.opening import open_checkpoint
@@ -64,7 +66,8 @@ def average(
         str | None,
         typer.Option(
             metavar="W,W…",
-            help="What each counts, by default all the same; divided by their sum. 1,1,-1 makes A + B - C.",
+            help="One weight a checkpoint, divided by their sum; by "
+            "default all are equal. 1,1,-1 makes A + B - C.",
             show_default=False,
         ),
     ] = None,
@@ -72,13 +75,15 @@ def average(
         float | None,
         typer.Option(
             metavar="D",
-            help="Make an exponential moving average: each further one counts 1 - D.",
+            help="Make an exponential moving average: each further checkpoint counts 1 - D.",
             show_default=False,
         ),
     ] = None,
     last: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Of a directory, the newest N.", show_default=False),
+        typer.Option(
+            metavar="N", help="Average only the newest N checkpoints of a directory.", show_default=False
+        ),
     ] = None,
     data: options.Data = "auto",
     check: options.Check = False,

@@ -47,8 +47,8 @@ def latest(
 ) -> None:
     """Print the path of the latest checkpoint that is complete.
 
-    That is the one that the state file names, or one that was saved after the state file was written;
-    where the one that it names is broken or gone, or there is no state file, the newest.
+    The latest is the one that the state file names, or a later save that was written after the state file.
+    If that checkpoint is broken or gone, or there is no state file, it is the newest complete one.
     """
     from toolkit.change.log import latest as find_latest
     from toolkit.render import documents
@@ -69,7 +69,10 @@ def prune(
         int, typer.Option(metavar="STEPS", help="Also keep those whose step is a multiple of STEPS.")
     ] = 0,
     keep_best: Annotated[
-        int, typer.Option(metavar="N", help="Also keep the best N, by the metrics that a keeper noted.")
+        int,
+        typer.Option(
+            metavar="N", help="Also keep the best N, by the metrics that CheckpointKeeper recorded."
+        ),
     ] = 0,
     older_than: Annotated[
         float, typer.Option(metavar="DAYS", help="Remove only what was saved more than DAYS ago.")
@@ -111,9 +114,9 @@ def repair(
 ) -> None:
     """Put a training directory right.
 
-    The state file comes to name complete checkpoints by relative paths, the latest among them, and what
-    broken saves provably left is removed. Exits with 1 if something is wrong that is left: in a dry run, if
-    anything is.
+    Makes the state file name complete checkpoints, the latest among them, by relative paths, and removes
+    what broken saves left, where that is certain. Exits with 1 if a problem remains; in a dry run, if there
+    is one.
     """
     from toolkit.change.repair import plan_repair
     from toolkit.render import directory as render

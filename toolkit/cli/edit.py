@@ -50,7 +50,7 @@ def edit(
         list[str] | None,
         typer.Option(
             metavar="SCOPE",
-            help="Put every variable under SCOPE: dense/kernel becomes SCOPE/dense/kernel.",
+            help="Put SCOPE around all variables: dense/kernel becomes SCOPE/dense/kernel; slots follow.",
             show_default=False,
         ),
     ] = None,
@@ -75,14 +75,18 @@ def edit(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Leave all others out. What is repeated without another option between adds up.",
+            help="Keep only these; a scope keeps its weights, without "
+            "slots. Adjacent --keep options are combined.",
             show_default=False,
             autocompletion=complete_checkpoint_variable,
         ),
     ] = None,
     strip_optimizer: Annotated[
         bool,
-        typer.Option("--strip-optimizer", help="Leave out what optimizers keep, and metrics; averages stay."),
+        typer.Option(
+            "--strip-optimizer",
+            help="Leave out slots, an optimizer's counters and metrics; moving averages stay.",
+        ),
     ] = False,
     cast: Annotated[
         list[str] | None,
@@ -109,7 +113,7 @@ def edit(
         ),
     ] = None,
     clip: Annotated[
-        bool, typer.Option("--clip", help="Cast what does not fit to the nearest that does.")
+        bool, typer.Option("--clip", help="Cast values that do not fit to the nearest that does.")
     ] = False,
     keep_meta: Annotated[
         bool, typer.Option("--keep-meta", help="Copy the .meta file, though its graph has the old names.")

@@ -51,7 +51,7 @@ def export(
         typer.Option(help="Compress the values.", show_default=False),
     ] = None,
     checksum: Annotated[
-        bool, typer.Option("--checksum", help="Let HDF5 keep a checksum of each chunk, too.")
+        bool, typer.Option("--checksum", help="Store an HDF5 checksum with each chunk.")
     ] = False,
     max_shard_size: Annotated[
         str | None,
@@ -64,7 +64,8 @@ def export(
     layout: Annotated[
         Literal["tf", "keras", "keras3"] | None,
         typer.Option(
-            help="Of HDF5: tf; keras, for load_weights(by_name=True); keras3: OUT.weights.h5, with --model.",
+            help="Layout of HDF5. tf: the toolkit's; keras: for "
+            "load_weights(by_name=True); keras3: OUT.weights.h5, needs --model.",
             show_default=False,
         ),
     ] = None,

@@ -13,7 +13,9 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="IN", help="A checkpoint: HDF5, Keras's, safetensors, .npz, V1, V2.", show_default=False
+            metavar="IN",
+            help="A checkpoint of any format: HDF5, Keras, safetensors, .npz, V1, V2.",
+            show_default=False,
         ),
     ],
     out: options.Out = None,
@@ -54,9 +56,10 @@ def import_(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a checkpoint of any format in TensorFlow's.
+    """Convert a checkpoint of any format to TensorFlow's.
 
-    By names; or object-based, as tf.train.Checkpoint restores it. TensorFlow is loaded for --to-tf2 alone.
+    The result is name-based; or object-based, as tf.train.Checkpoint restores it. TensorFlow is loaded only
+    for --to-tf2.
     """
     from toolkit.change.importing import plan_import
     from toolkit.formats.opening import open_checkpoint

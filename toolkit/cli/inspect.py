@@ -17,23 +17,25 @@ def inspect(
     exclude: options.Exclude = None,
     select_from: options.SelectFrom = None,
     role: Annotated[
-        Role | None, typer.Option(help="Only what is a weight, a slot and so on.", show_default=False)
+        Role | None, typer.Option(help="Show only the variables of this role.", show_default=False)
     ] = None,
     summary: Annotated[
-        bool, typer.Option("--summary", help="What it is and what it comes to, without the table.")
+        bool, typer.Option("--summary", help="Show only what it is, without the table.")
     ] = False,
     tree: Annotated[bool, typer.Option("--tree", help="Show the tree of scopes.")] = False,
     depth: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Levels of --tree to show.", show_default=False),
+        typer.Option(min=0, metavar="N", help="Show only N levels of the tree.", show_default=False),
     ] = None,
     sort: Annotated[
         Literal["name", "bytes", "order"],
         typer.Option(help="Sort by name, by bytes, or in the order in the data files."),
     ] = "name",
-    long: Annotated[bool, typer.Option("--long", "-l", help="Also data file, offset and checksum.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Also show data file, offset, checksum, key.")
+    ] = False,
     json: options.Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print a table of values.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     no_truncate: options.NoTruncate = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -41,8 +43,8 @@ def inspect(
     """Show what is in a checkpoint.
 
     First what it is: who wrote it, its parameters, dtypes, optimizer, step, files. Then names, dtypes,
-    shapes and sizes, slots apart from weights; totals, and bytes by scope. Reads the index, and of the
-    values the number of steps: data files may be missing. Exits with 1 if one is too short.
+    shapes and sizes, slots apart from weights; totals, and bytes by scope. Reads only the index and the
+    number of steps, so data files may be missing. Exits with 1 if one is too short.
     """
     if sum([json, csv, tree]) > 1:
         raise UsageError("--json, --csv and --tree exclude each other", hint="give one of them")

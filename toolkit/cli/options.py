@@ -98,7 +98,7 @@ Data = Annotated[
     Literal["auto", "link", "copy"],
     typer.Option(
         "--data",
-        help="Share data files by hard link where 90% of the bytes are still used, where any are, or never.",
+        help="auto: link data files of which 90% is still used; link: link all; copy: link none.",
     ),
 ]
 Check = Annotated[
@@ -121,7 +121,7 @@ Rename = Annotated[
     list[str] | None,
     typer.Option(
         metavar="OLD=NEW",
-        help="Call a variable or scope OLD of CKPT NEW; re:OLD=NEW too. May be repeated.",
+        help="Rename a variable or scope of the checkpoint, or re:OLD=NEW. May be repeated.",
         show_default=False,
     ),
 ]
@@ -137,7 +137,7 @@ Copy = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NEW=OLD",
-        help="Start the model's variable NEW as a copy of its OLD. May be repeated.",
+        help="Let the model's variable NEW start as a copy of its variable OLD. May be repeated.",
         show_default=False,
     ),
 ]

@@ -36,7 +36,10 @@ def restore(
     cast: Annotated[bool, typer.Option("--cast", help="Convert where dtypes differ.")] = False,
     ema: Annotated[
         Literal["prefer", "require", "ignore"],
-        typer.Option(help="Take moving averages in place of the variables that they are of."),
+        typer.Option(
+            help="Restore moving averages instead of variables. prefer: where "
+            "there are any; require: always; ignore: never."
+        ),
     ] = "ignore",
     copy: options.Copy = None,
     verify: Annotated[
