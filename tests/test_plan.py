@@ -51,6 +51,11 @@ def test_a_plan_with_problems_is_not_ok_and_says_which():
     plan(RESTORED).check()
 
 
+def test_an_error_says_the_names_that_the_table_shows():
+    with pytest.raises(PlanError, match=": head/b: not in the checkpoint"):
+        plan(replace(MISSING, name="layers/dense/vars/1", path="head/b")).check()
+
+
 def test_what_many_hints_end_in_is_said_once():
     afresh = "--on-missing init starts it afresh"
     near = replace(MISSING, name="out/w", hint=f"the nearest name is head/w, {afresh}")

@@ -368,7 +368,7 @@ class Plan:
 
     def _fail(self) -> NoReturn:
         problems = self.problems
-        named = "; ".join(f"{verdict.name}: {verdict.problem}" for verdict in problems[:3])
+        named = "; ".join(f"{verdict.path or verdict.name}: {verdict.problem}" for verdict in problems[:3])
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         told = [verdict.hint for verdict in problems if verdict.hint]
         if together := self.advice.hint:  # renames are typed together, which says what each finds alone

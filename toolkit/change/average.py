@@ -23,7 +23,7 @@ from toolkit.units import count
 _MAX_NAMED = 6
 """How many checkpoints a plan names."""
 _AVERAGED = ("float", "complex")
-_HINT = "`ckpt edit` makes them alike"
+_HINT = "`ckpt edit` can drop, rename or cast what differs"
 _LEAST_SUM = 1e-9
 """Of weights, relative to the greatest of them: less is what rounding leaves of 0 (0.1 + 0.2 - 0.3)."""
 
