@@ -106,6 +106,11 @@ def test_reject_scopes(ckpt, source, tmp_path, typed, message):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_name_that_an_edit_before_took_away_is_not_looked_for_in_the_checkpoint(ckpt, source):
+    ran = ckpt("edit", source, "--rename", "dense=net", "--drop", "dense", "--dry-run")
+    assert f"{source}, as edited so far: no variable matches 'dense'" in ran.err
+
+
 def test_a_function_makes_no_empty_segment(source):
     with pytest.raises(UsageError, match="which has an empty segment"):
         edit(source).rename(lambda name: name + "/")

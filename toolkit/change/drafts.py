@@ -143,7 +143,7 @@ class Draft:
     @property
     def where(self) -> str:
         """What is searched, for messages."""
-        return self.origin.path
+        return f"{self.origin.path}, as edited so far" if self.has_other_names else self.origin.path
 
     @property
     def roles(self) -> dict[str, Role]:

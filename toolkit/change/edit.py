@@ -41,7 +41,7 @@ class Edit:
         self._draft = draft
 
     def __repr__(self) -> str:
-        return f"<Edit of {self._draft.where!r}: {count(len(self._draft.items), 'variable')}>"
+        return f"<Edit of {self._draft.origin.path!r}: {count(len(self._draft.items), 'variable')}>"
 
     def rename(self, old: str | Renames, new: str | None = None) -> Edit:
         r"""Rename variables, scopes, or what matches `re:…`, with `\1` in `new` for what a group matched.

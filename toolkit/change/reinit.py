@@ -117,7 +117,7 @@ def _refuse_unowned(draft: Draft, chosen: Collection[str]) -> None:
             continue
         raise UnsupportedError(
             f"it has slots of which it does not tell whose they are; {item.name} may be of what is chosen",
-            path=draft.where,
+            path=draft.origin.path,
             hint="--keep-slots reinitializes the variables alone",
         )
 
@@ -214,7 +214,7 @@ class _Maker:
         """Take the value of another variable, of this draft or another checkpoint."""
         if source is None:
             other = self._before[name].result
-            place, where, reason = name, self._draft.where, "chosen; takes its value"
+            place, where, reason = name, self._draft.origin.path, "chosen; takes its value"
         else:
             other = source[name or item.name]
             place, where = f"{source.path}::{other.name}", source.path
