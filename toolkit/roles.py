@@ -177,14 +177,15 @@ class FlatNames:
         """Return for which weight, of its shape, an optimizer keeps `variable` as `name`.
 
         Of several it is the one with the longest name; of two as long (`a/b_c` and `a_b/c`) neither is told.
-        Adafactor keeps sums over the last axes of a weight, as `Adafactor/r/dense/kernel` and `/c/`.
+        Adafactor keeps sums over the last axes of a weight, as `Adafactor/r/dense/kernel` and `/c/`, or as
+        `adafactor/dense_kernel_r` and `_c`.
         """
         found = {name[cut + 1 :] for cut, character in enumerate(name) if character == "/"}
         flat = name.rpartition("/")[2]
         for cut, character in enumerate(flat):
             if character == "_":
                 found.update(self._flat.get(flat[:cut], ()))
-        is_sum = re.search(r"(^|/)[rc]/", name) is not None
+        is_sum = re.search(r"(^|/)[rc]/|_[rc]\Z", name) is not None
         weights = self._weights
         fitting = [
             weight
@@ -255,6 +256,12 @@ def owners_first(roles: Mapping[str, Role]) -> list[str]:
 def is_beta_power(name: str) -> bool:
     """Return whether `name` is a power of one of Adam's betas, which no default value suits."""
     return _without_number(name.rpartition("/")[2]) in _BETA_POWERS
+
+
+def is_of_optimizer(name: str) -> bool:
+    """Return whether a counter lies in the scope of an optimizer: `adam/iteration`, but no `global_step`."""
+    scope, _, leaf = name.rpartition("/")
+    return _ENDS_IN_OPTIMIZER.search(f"{scope}/") is not None and _without_number(leaf) != "global_step"
 
 
 def is_object_based(variables: Mapping[str, object]) -> bool:
