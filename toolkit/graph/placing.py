@@ -12,6 +12,7 @@ from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.bundle.object_binding import Awaited, Binding, below, follow, starts, trained_nodes
 from toolkit.formats.bundle.object_graph import ObjectGraph
 from toolkit.graph.optimizers import optimizer_of
+from toolkit.graph.slot_order import will_contradict
 from toolkit.graph.trackables import Objects, keeps_slots
 
 _BUILD = "build the optimizer first: optimizer.build(model.trainable_variables)"
@@ -141,7 +142,9 @@ def keys_of(value: str, variables: Iterable[str]) -> list[str]:
     return [key for key in variables if key.startswith(value) and "/" not in key[len(value) :]]
 
 
-def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str, Maker]:
+def awaited(
+    binding: Binding, objects: Objects, stored: ObjectGraph, checkpoint: Checkpoint
+) -> dict[str, Maker]:
     """Return the values of what the model does not have yet, each with what will make it.
 
     An object that is complete will ask for nothing. Nor is anything told of a model of which nothing is there
@@ -150,10 +153,15 @@ def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str
     if len(binding.met) == 1 and not isinstance(objects.every[0], tf.train.Checkpoint):
         return {}
     makers = {each: _maker(each, objects) for each in binding.awaited}
+    problems: dict[int, str] = {}
     for each, maker in makers.items():
-        if maker is not None and _trains_others(_owner(each, objects), binding, objects, stored):
-            problem = f"{maker.name} trained other variables than its model does now"
-            makers[each] = maker._replace(obstacle=problem, remedy=_BUILD)
+        if maker is None:
+            continue
+        number = _owner(each, objects)
+        if number not in problems:
+            problems[number] = _not_to_be_followed(number, binding, objects, stored, checkpoint)
+        if problems[number]:
+            makers[each] = maker._replace(obstacle=f"{maker.name} {problems[number]}", remedy=_BUILD)
     coming = {each: maker for each, maker in makers.items() if maker is not None}
     return {
         value.checkpoint_key: coming[each]
@@ -187,6 +195,19 @@ def _owner(each: Awaited, objects: Objects) -> int:
     while number and isinstance(objects.every[number], tf.__internal__.tracking.TrackableDataStructure):
         number = objects.owners[number]
     return number
+
+
+def _not_to_be_followed(
+    number: int, binding: Binding, objects: Objects, stored: ObjectGraph, checkpoint: Checkpoint
+) -> str:
+    """Return why what an optimizer will make is not what the checkpoint numbers so; empty if it is."""
+    if _trains_others(number, binding, objects, stored):
+        return "trained other variables than its model does now"
+    optimizer, node = objects.every[number], binding.nodes.get(number)
+    is_keras = isinstance(optimizer, tf.keras.optimizers.Optimizer)
+    if is_keras and node is not None and will_contradict(optimizer, node, stored, checkpoint):
+        return "kept other slots than it will now: TensorFlow would give one slot the values of another"
+    return ""
 
 
 def _trains_others(number: int, binding: Binding, objects: Objects, stored: ObjectGraph) -> bool:
