@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from toolkit import dtypes, renaming
@@ -84,6 +86,28 @@ def test_a_rule_for_all_is_quoted_for_the_shell():
     assert proposal.hint == r"--rename 're:^tower/(.*)$=\1'"
     (proposal,) = proposals(under("student/"), under("net/"))
     assert proposal.hint == "--rename net=student"
+
+
+@pytest.mark.parametrize(
+    "scope", ["a=b", "=a", "re:net", "re:x=y", "it's", "my net", "a+b(c)", "[a]", "a*", r"a\1", "$HOME", "網"]
+)
+def test_a_scope_of_odd_characters_is_renamed_added_and_taken_off_at_once(scope):
+    for model, stored in (
+        ("other/", f"{scope}/"),
+        (f"{scope}/", "other/"),
+        ("", f"{scope}/"),
+        (f"{scope}/", ""),
+    ):
+        (proposal,) = proposals(under(model), under(stored))
+        assert proposal.found.keys() == under(model).keys()
+        option, rule = shlex.split(proposal.hint)
+        assert (option, rule) == ("--rename", proposal.rule)
+
+
+@pytest.mark.parametrize("name", ["a=b/weight", "re:net/weight"])
+def test_one_variable_of_odd_characters_is_renamed(name):
+    (proposal,) = proposals({f"{name}s": (7,)}, {name: (7,)})
+    assert proposal.found == {f"{name}s": name}
 
 
 def test_a_second_build_is_named_as_such():

@@ -10,6 +10,7 @@ r"""What to type where many names differ in the same way: renames that make a ch
     re:^(.*):0$=\1                        names of tensors, not of variables
     re:^(.*)/\.ATTRIBUTES/VARIABLE_VALUE$=\1   keys of objects
     fc/weights=fc/kernel                  one variable is called otherwise
+    re:^a=b(/.*)?$=net\1                  a name that cannot be OLD as it is
 
 Each is tried on the whole checkpoint, after those that were found before it. It is proposed if it finds what
 is missing, of the same dtype and shape, and loses nothing that was found. So what is proposed can be typed
@@ -41,6 +42,8 @@ _MAX_KEPT = 6
 """Names and scopes that a rule may leave out; one with more says too little."""
 _LEAST_SPARING = 3
 """What a rule must find that leaves out names: renames of one variable each say it better."""
+_EQUALS = r"\075"
+"""A `=` in the NEW of a regular expression, which follows the last `=`: as an octal number."""
 _TWICE = "the model was built a second time in one graph: build it in a new tf.Graph, or "
 
 
@@ -227,10 +230,13 @@ class _Rule(NamedTuple):
 
     def __str__(self) -> str:
         is_plain = not (self.old_end or self.new_end or self.but) and self.inside == ".*"
-        if self.old and self.new and is_plain and "=" not in self.old:
-            return f"{self.old}={self.new}"
+        new = self.new.replace("\\", r"\\").replace("=", _EQUALS)
+        if self.old and self.new and is_plain:
+            if "=" not in self.old and not self.old.startswith("re:"):
+                return f"{self.old}={self.new}"
+            return rf"re:^{re.escape(self.old)}(/.*)?$={new}\1"
         before = f"{re.escape(self.old)}/" if self.old else ""
-        after = f"{self.new}/".replace("\\", r"\\") if self.new else ""
+        after = f"{new}/" if new else ""
         but = f"(?!{self.but})" if self.but else ""
         return rf"re:^{before}{but}({self.inside}){re.escape(self.old_end)}$={after}\1{self.new_end}"
 
