@@ -110,6 +110,35 @@ def test_one_variable_of_odd_characters_is_renamed(name):
     assert proposal.found == {f"{name}s": name}
 
 
+def called(layers: Shapes, kernel: str, bias: str) -> Shapes:
+    return {n.replace("kernel", kernel).replace("bias", bias): shape for n, shape in layers.items()}
+
+
+class TestVariablesOfLayersAreCalledOtherwise:
+    def test_one_rename_for_each(self):
+        assert rules(under(""), called(under(""), "weights", "biases")) == [
+            r"re:^(.*)/weights$=\1/kernel",
+            r"re:^(.*)/biases$=\1/bias",
+        ]
+
+    def test_and_their_scope(self):
+        assert rules(under("net/"), called(under("tower/"), "w", "b")) == [
+            r"re:^tower/(.*)/w$=net/\1/kernel",
+            r"re:^tower/(.*)/b$=net/\1/bias",
+        ]
+
+    def test_not_where_several_may_be_meant(self):
+        parts = ("gamma", "beta")
+        model = {f"bn{i}/{part}": (3,) for i in range(3) for part in parts}
+        stored = {f"bn{i}/{part}": (3,) for i in range(3) for part in ("scale", "offset")}
+        assert rules(model, stored) == []
+
+    def test_with_odd_characters(self):
+        (proposal,) = proposals(called(under(""), "k=1", "bias"), called(under(""), "k", "bias"))
+        assert proposal.rule == r"re:^(.*)/k$=\1/k\0751"
+        assert len(proposal.found) == 2
+
+
 def test_a_second_build_is_named_as_such():
     (proposal,) = proposals(under("net_1/"), under("net/"))
     assert "built a second time" in proposal.hint
