@@ -182,3 +182,17 @@ def test_trap_32_an_optimizer_with_averages_takes_no_momentum_for_one(tmp_path):
     plan_restore(path, root, on_missing="init").apply()
     assert bits(ours.optimizer._momentums) == bits(model.optimizer._momentums)
     assert bits(ours.optimizer._model_variables_moving_average) == bits(model.weights)
+
+
+def test_trap_33_a_layer_that_is_added_moves_no_weights(tmp_path):
+    def network(*names):
+        return keras.Sequential([keras.Input((2,)), *(layers.Dense(2, name=name) for name in names)])
+
+    model, theirs, ours = network("a", "b"), network("a", "x", "b"), network("a", "x", "b")
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
+    tf.train.Checkpoint(model=theirs).read(path).expect_partial()
+    assert bits(theirs.get_layer("x").weights) == bits(model.get_layer("b").weights)
+    fresh = bits(ours.get_layer("x").weights)
+    plan_restore(path, tf.train.Checkpoint(model=ours), on_missing="init").apply()
+    assert bits(ours.get_layer("b").weights) == bits(model.get_layer("b").weights)
+    assert bits(ours.get_layer("x").weights) == fresh

@@ -33,7 +33,7 @@ from toolkit.graph.optimizers import (
     starting_as_weights,
     untracked,
 )
-from toolkit.graph.placing import awaited, binding_of, keys_of, made_by_tensorflow, placed
+from toolkit.graph.placing import awaited, binding_of, keys_of, made_by_tensorflow, placed, with_named_layers
 from toolkit.graph.slot_order import by_objects, without_numbers
 from toolkit.graph.trackables import Objects, full_name, objects_of, place_of
 from toolkit.roles import ATTRIBUTE, Role
@@ -87,9 +87,10 @@ def living(root: Any, checkpoint: Checkpoint) -> Living:
         binding, places, ordered = None, dict[str, str](), None
         if stored is not None:
             binding = binding_of(objects, stored, checkpoint.variables(), targets)
+            binding, elsewhere = with_named_layers(binding, objects, stored, checkpoint, names, targets)
             places = placed(binding, objects, stored, checkpoint, names, targets)
             ordered = by_objects(places, binding, objects, stored, checkpoint, names, targets)
-            places, targets = ordered.places, without_numbers(targets, ordered)
+            places, targets = ordered.places, without_numbers(targets, ordered.renumbered | elsewhere)
         if not places:
             _add_place(objects, targets, checkpoint, by_key=stored is None)
         called, state = dict[str, str](), OptimizerState()

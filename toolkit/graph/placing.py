@@ -11,9 +11,11 @@ from toolkit.change.rules import Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.bundle.object_binding import Awaited, Binding, below, follow, starts, trained_nodes
 from toolkit.formats.bundle.object_graph import ObjectGraph
+from toolkit.graph.contradictions import by_layers, end_of, without_contradictions
 from toolkit.graph.optimizers import optimizer_of
 from toolkit.graph.slot_order import will_contradict
 from toolkit.graph.trackables import Objects, keeps_slots
+from toolkit.roles import Role
 
 _BUILD = "build the optimizer first: optimizer.build(model.trainable_variables)"
 _saveables = tf.__internal__.tracking.saveable_objects_from_trackable
@@ -118,6 +120,49 @@ def placed(
         if not _fits(variables[key], targets[name]) and _fits(variables[called], targets[name]):
             return {}
     return places
+
+
+def with_named_layers(
+    binding: Binding,
+    objects: Objects,
+    stored: ObjectGraph,
+    checkpoint: Checkpoint,
+    names: Mapping[int, str],
+    targets: Mapping[str, Target],
+) -> tuple[Binding, frozenset[str]]:
+    """Return a binding in which the layers of Keras's models that a user named are those of their names.
+
+    Places decide, as in TensorFlow, where the model has the same layers in another order.
+
+    Returns:
+        The binding, and the names of the model's variables that places would give the values of others.
+    """
+    roles, paths = checkpoint.roles(), checkpoint.paths()
+    live = {
+        names[id(each)]: number
+        for number, each in enumerate(objects.every)
+        if isinstance(each, tf.keras.Variable) and id(each) in names
+    }
+    weights = {name: number for name, number in live.items() if _is_weight(targets[name].role)}
+    nodes = {value.key: value.node for value in stored.values if value.name == _VALUE}
+    theirs = {key: path for key, path in paths.items() if key in nodes and _is_weight(roles.get(key))}
+    loaded = {_key(stored, binding.nodes.get(number)): name for name, number in weights.items()}
+    loaded = {key: name for key, name in loaded.items() if key in theirs}
+    if sorted(map(end_of, weights)) == sorted(map(end_of, theirs.values())):
+        return binding, frozenset()
+    classes = {type(each).__name__ for each in objects.every if isinstance(each, tf.keras.layers.Layer)}
+    kept = without_contradictions(loaded, theirs, weights, classes)
+    if len(kept) == len(loaded):
+        return binding, frozenset()
+    found = by_layers(kept, theirs, weights)
+    numbers = {weights[name] for name in loaded.values()}
+    bound = {number: node for number, node in binding.nodes.items() if number not in numbers}
+    bound.update({weights[name]: nodes[key] for key, name in found.items()})
+    return binding._replace(nodes=bound), frozenset(weights.keys() - set(kept.values()))
+
+
+def _is_weight(role: Role | None) -> bool:
+    return role is not None and role.kind == "weight"
 
 
 def made_by_tensorflow(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str, Maker]:

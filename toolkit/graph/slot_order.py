@@ -11,7 +11,7 @@ Source: keras/src/optimizers/base_optimizer.py, __init__, build and load_own_var
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,15 +99,20 @@ def by_variables(
         checkpoint: Where values come from.
         targets: What is known of the model's variables.
     """
-    roles = checkpoint.roles()
-    theirs = {key: _stored(key, checkpoint, places) for key in keys if roles[key].kind != "weight"}
+    roles, paths = checkpoint.roles(), checkpoint.paths()
+    theirs = {key: _stored(key, roles[key], paths, places) for key in keys if roles[key].kind != "weight"}
     ours = {name: _described(name, targets[name].role) for name in own}
+    placed = set(places.values())
     numbered = [(theirs[key], ours[name]) for key, name in places.items() if key in theirs and name in ours]
-    if not any(_contradict(*pair) for pair in numbered):
+    if not any(_contradict(*pair, placed) for pair in numbered):
         return Ordered(dict(places))
     kept = {key: name for key, name in places.items() if name not in ours and key not in theirs}
+    by_meaning: dict[_Meant, list[str]] = {}
+    for key, each in theirs.items():
+        if each is not None and each.slot:
+            by_meaning.setdefault(each, []).append(key)
     for name, meant in ours.items():
-        alike = [key for key, each in theirs.items() if each == meant and each is not None and each.slot]
+        alike = [] if meant is None else by_meaning.get(meant, [])
         if len(alike) == 1:
             kept[alike[0]] = name
     what = f"the checkpoint's optimizer keeps other variables than the model's {type(optimizer).__name__}"
@@ -122,31 +127,36 @@ class _Meant(NamedTuple):
     slot: str
 
 
-def _stored(key: str, checkpoint: Checkpoint, places: Mapping[str, str]) -> _Meant | None:
+def _stored(key: str, role: Role, paths: Mapping[str, str], places: Mapping[str, str]) -> _Meant | None:
     """Return what a key is for, in the model's words; `None` where that is not told."""
-    role, paths = checkpoint.roles()[key], checkpoint.paths()
     if role.of is None:
-        return None if role.kind in _BELONGING else _described(paths.get(key, key), role)
-    owner = places.get(role.of)
+        return _described(paths.get(key, key), role)
     ways = [_described(paths.get(key, key), Role(role.kind, each)) for each in (paths.get(role.of), role.of)]
     found = next((way for way in ways if way is not None and way.slot), ways[-1])
-    return None if owner is None or found is None else found._replace(owner=owner)
+    return None if found is None else found._replace(owner=places.get(role.of, role.of))
 
 
 def _described(name: str, role: Role | None) -> _Meant | None:
     """Return what an optimizer keeps under `name`; `None` where that is not told."""
-    if role is None or name.endswith(ATTRIBUTE):
+    if role is None or name.endswith(ATTRIBUTE) or name.rpartition("/")[2].isdecimal():
+        return None  # a place among objects is no name
+    if role.of is None and role.kind in _BELONGING:
         return None
     slot = name.rpartition("/")[2] if role.of is None else slot_name(name, role.of)
     slot = _NUMBER.sub("", slot or "")
     return _Meant(role.of, slot if role.of is None else _NOW.get(slot, slot))
 
 
-def _contradict(theirs: _Meant | None, ours: _Meant | None) -> bool:
-    """Return whether two that have the same number are told to be different, and one of them is a slot."""
+def _contradict(theirs: _Meant | None, ours: _Meant | None, placed: Collection[str]) -> bool:
+    """Return whether two that have the same number are told to be different, and one of them is a slot.
+
+    Of which variable a slot is counts if one of the two variables is known in both, in `placed`.
+    """
     if theirs is None or ours is None or theirs.owner is ours.owner is None:
         return False
-    return theirs.owner != ours.owner or bool(theirs.slot and ours.slot and theirs.slot != ours.slot)
+    if theirs.owner != ours.owner and (theirs.owner in placed or ours.owner in placed):
+        return True
+    return bool(theirs.slot and ours.slot and theirs.slot != ours.slot)
 
 
 def _keys_below(stored: ObjectGraph, node: int) -> Iterator[str]:
@@ -160,10 +170,10 @@ def _keys_below(stored: ObjectGraph, node: int) -> Iterator[str]:
             waiting += [child.node_id for child in stored.nodes[number].children]
 
 
-def without_numbers(targets: Mapping[str, Target], ordered: Ordered) -> dict[str, Target]:
-    """Return targets of which those that are renumbered go by no key: their numbers are other slots'."""
+def without_numbers(targets: Mapping[str, Target], renumbered: Collection[str]) -> dict[str, Target]:
+    """Return targets of which those that are `renumbered` go by no key: numbers are wrong for them."""
     return {
-        name: target._replace(aliases=()) if name in ordered.renumbered else target
+        name: target._replace(aliases=()) if name in renumbered else target
         for name, target in targets.items()
     }
 
@@ -180,6 +190,7 @@ def will_contradict(optimizer: Any, node: int, stored: ObjectGraph, checkpoint: 
         checkpoint: Where values come from.
     """
     keys, variables = {value.node: value.key for value in stored.values}, checkpoint.variables()
+    roles, paths = checkpoint.roles(), checkpoint.paths()
     trained = [keys.get(each) for each in trained_nodes(stored, node)]
     if not trained or any(key not in variables for key in trained):
         return False
@@ -194,10 +205,11 @@ def will_contradict(optimizer: Any, node: int, stored: ObjectGraph, checkpoint: 
             copy.build(fakes)
         except Exception:  # whatever an optimizer of a user's own raises: it tells nothing
             return False
+    own = set(names.values())
     for number, variable in zip(made_nodes(stored, node), copy.variables, strict=False):
         owner = variable.path.rpartition("/")[2].partition("_")[0]
-        mine = _described(variable.path, Role("slot", owner if owner in names.values() else None))
-        key = keys.get(number)
-        if key in variables and _contradict(_stored(str(key), checkpoint, names), mine):
+        mine = _described(variable.path, Role("slot", owner) if owner in own else Role("counter"))
+        key = keys.get(number, "")
+        if key in variables and _contradict(_stored(key, roles[key], paths, names), mine, own):
             return True
     return False
