@@ -177,14 +177,15 @@ class FlatNames:
         """Return for which weight, of its shape, an optimizer keeps `variable` as `name`.
 
         Of several it is the one with the longest name; of two as long (`a/b_c` and `a_b/c`) neither is told.
-        Adafactor keeps sums over the last axes of a weight, as `Adafactor/r/dense/kernel` and `/c/`.
+        Adafactor keeps sums over the last axes of a weight, as `Adafactor/r/dense/kernel` and `/c/`, or as
+        `adafactor/dense_kernel_r` and `_c`.
         """
         found = {name[cut + 1 :] for cut, character in enumerate(name) if character == "/"}
         flat = name.rpartition("/")[2]
         for cut, character in enumerate(flat):
             if character == "_":
                 found.update(self._flat.get(flat[:cut], ()))
-        is_sum = re.search(r"(^|/)[rc]/", name) is not None
+        is_sum = re.search(r"(^|/)[rc]/|_[rc]\Z", name) is not None
         weights = self._weights
         fitting = [
             weight

@@ -10,11 +10,12 @@ from toolkit.arguments import checked, whole_number
 from toolkit.change import results
 from toolkit.change.drafts import Draft, Item
 from toolkit.change.plan import FilePlan
-from toolkit.checkpoint import Checkpoint
-from toolkit.errors import MismatchError, UnsupportedError, UsageError
+from toolkit.checkpoint import Checkpoint, Variable
+from toolkit.errors import MismatchError, UnsupportedError, UsageError, VariableNotFoundError
 from toolkit.formats.bundle.sharing import DataMode
 from toolkit.formats.opening import as_checkpoint, open_checkpoint
 from toolkit.initializers import Spec
+from toolkit.names import nearest
 from toolkit.roles import Role, initial_slot_value, is_beta_power, owners_first
 from toolkit.selection import listed, matching, select, with_followers
 
@@ -212,21 +213,41 @@ class _Maker:
 
     def _inherit(self, item: Item, source: Checkpoint | None, name: str) -> None:
         """Take the value of another variable, of this draft or another checkpoint."""
+        called = self._draft.paths.get(item.name, item.name)
         if source is None:
             other = self._before[name].result
             place, where, reason = name, self._draft.origin.path, "chosen; takes its value"
+            name = self._draft.paths.get(name, name)
         else:
-            other = source[name or item.name]
+            other = _found(source, name or called)
             place, where = f"{source.path}::{other.name}", source.path
-            reason, name = "chosen; from that checkpoint", other.name
+            reason, name = "chosen; from that checkpoint", source.paths().get(other.name, other.name)
         for what in ("dtype", "shape"):
             expected, found = getattr(item.result, what), getattr(other, what)
             if expected != found:
                 raise MismatchError(
-                    f"{item.name}: {what} {expected}, but {name} in {where} has {found}",
+                    f"{called}: {what} {expected}, but {name} in {where} has {found}",
                     name=item.name,
                     expected=expected,
                     found=found,
                     hint="name the variables that are alike, or leave this one out with --exclude",
                 )
         self._draft.put(item.changed(other, "copy" if source is None else "restore", place, reason))
+
+
+def _found(checkpoint: Checkpoint, name: str) -> Variable:
+    """Return the variable that is called `name`, which may be its readable name, or its key.
+
+    Keys of Keras's files count layers: under one key another file may have another layer.
+
+    Raises:
+        VariableNotFoundError: There is none.
+    """
+    paths = checkpoint.paths()
+    keys = [key for key, path in paths.items() if path == name]
+    if len(keys) == 1:
+        return checkpoint[keys[0]]
+    if (found := checkpoint.find(name)) is not None:
+        return found
+    near = nearest(name, [paths.get(key, key) for key in checkpoint])
+    raise VariableNotFoundError(name, where=checkpoint.path, suggestions=near)

@@ -140,6 +140,8 @@ class ExportedCheckpoint(Checkpoint):
         self._variables = found
         self._keys = {name: key for key, name in self._readable.items() if name not in found}
         self._serialized = objects.get(OBJECT_GRAPH)
+        if self._readable and not objects:  # no objects ask for keys: an export of a file of Keras's
+            self.keys_are_places = True
 
     def find(self, name: str) -> Variable | None:
         """Return the variable of this key, or of this name in the file; `None` if there is none."""
