@@ -65,3 +65,22 @@ def test_rows_are_aligned_by_columns_and_empty_columns_left_out():
 def test_numbers_in_names_are_sorted_as_numbers(numbers):
     names = [f"layer_{number}/kernel" for number in numbers]
     assert sorted(names, key=natural_key) == [f"layer_{number}/kernel" for number in sorted(numbers)]
+
+
+def test_names_too_long_to_be_cut_at_one_place_show_the_words_that_differ():
+    """The slots of a bidirectional LSTM: neither beginnings nor ends tell them apart in 33 columns."""
+    names = [
+        f"…bidirectional_{way}_lstm_lstm_cell_{weight}_{slot}"
+        for way in ("backward", "forward")
+        for weight in ("bias", "kernel", "recurrent_kernel")
+        for slot in ("momentum", "velocity")
+    ]
+    shown = shorten(["…/dense_kernel_momentum", *names], 33)
+    assert len(set(shown)) == 13
+    for name, text in zip(names, shown[1:], strict=True):
+        assert columns(text) <= 33
+        for word in ("nal_f", "forw", "bias", "kernel", "recur", "mom", "vel"):
+            if word in text:
+                assert word in name
+        assert "forw" in text or "backw" in text or "bias" in text  # whose it is can be read
+        assert "recur" in text or "recur" not in name
