@@ -555,6 +555,7 @@ class TestMetadata:
             file.attrs["training_config"] = json.dumps({"optimizer_config": told})
         outer, inner = toolkit.open_checkpoint(path).metadata.optimizers
         assert (outer.class_name, outer.learning_rate) == ("LossScaleOptimizer", None)
+        assert outer.step == 4  # those of the one in it, as in every layout
         assert (inner.class_name, inner.learning_rate, inner.step) == ("Adam", 0.001, 4)
 
     def test_a_file_of_weights_says_nothing_but_its_state(self, tmp_path):

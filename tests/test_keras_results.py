@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import h5py
 import numpy as np
 import pytest
 
@@ -83,6 +86,31 @@ def test_what_is_exported_is_imported_by_the_same_names_and_bits(ckpt, archive, 
         ckpt("export", net, tmp_path / f"net.{ending}")
         ckpt("import", tmp_path / f"net.{ending}", "-o", tmp_path / ending)
         assert (tmp_path / f"{ending}.index").read_bytes() == expected
+
+
+def test_slots_of_a_legacy_file_are_called_after_their_weights(ckpt, tmp_path):
+    """Keras 3 writes a sequential model's `.h5` with the model's name in the names of weights and slots."""
+    weights = ["net/head/kernel", "net/head/bias"]
+    slots = [f"adam/net_head_{weight}_{slot}" for weight in ("kernel", "bias") for slot in ("m", "v")]
+    dense = {"class_name": "Dense", "config": {"name": "head"}}
+    model = {"class_name": "Sequential", "config": {"name": "net", "layers": [dense]}}
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file.attrs["keras_version"] = "3.15.1"
+        file.attrs["model_config"] = json.dumps(model)
+        file.create_group("model_weights").attrs["layer_names"] = [b"head"]
+        for group, names in (("model_weights/head", weights), ("optimizer_weights", slots)):
+            held = file.create_group(group)
+            held.attrs["weight_names"] = [name.encode() for name in names]
+            for name in names:
+                held[name] = np.ones((3, 2) if "kernel" in name else (2,), np.float32)
+    for number, argv in enumerate((["import"], ["edit", "--set", "head/bias=0"])):
+        out = tmp_path / f"out{number}"
+        assert ckpt(argv[0], tmp_path / "net.h5", *argv[1:], "-o", out).code == 0
+        roles = toolkit.open_checkpoint(out).roles()
+        assert {name: role.of for name, role in roles.items() if role.kind == "slot"} == {
+            f"adam/head_{weight}_{slot}": f"head/{weight}" for weight in ("kernel", "bias") for slot in "mv"
+        }
+        assert [name for name, role in roles.items() if role.kind == "weight"] == ["head/bias", "head/kernel"]
 
 
 class TestValuesOfAnotherFile:

@@ -31,14 +31,37 @@ class Weight(NamedTuple):
     name: str
 
 
-def paths(weights: Iterable[Weight], keys: Collection[str], model: Described | None) -> dict[str, str]:
-    """Map keys of weights to their readable names, where they differ: without the model's name."""
+def paths(weights: Iterable[Weight], roles: Mapping[str, Role], model: Described | None) -> dict[str, str]:
+    """Map keys to the readable names of variables, where they differ: without the model's name.
+
+    Slots are called after their weights, `adam/head_kernel_momentum`: their names tell whose they are.
+
+    Args:
+        weights: The weights of the layers.
+        roles: What each variable is for, by key.
+        model: The model, as far as it is told.
+    """
     prefix, shown = f"{name_of(model)}/", {}
     for weight in weights:
         rest = weight.key.removeprefix(prefix)
         if rest != weight.key and rest.startswith(f"{weight.layer}/"):
             shown[weight.key] = rest
-    return unique(shown, keys)
+    shown = unique(shown, roles.keys())
+    slots = {
+        key: _called_after(key, role.of, shown[role.of])
+        for key, role in roles.items()
+        if role.of is not None and role.of in shown
+    }
+    return unique({**shown, **{key: name for key, name in slots.items() if name != key}}, roles.keys())
+
+
+def _called_after(slot: str, owner: str, shown: str) -> str:
+    """Return the name of a slot with what its owner is called in place of the owner's key."""
+    scope, leaf = slot[: slot.rfind("/") + 1], slot[slot.rfind("/") + 1 :]
+    flat = owner.replace("/", "_")
+    if leaf.startswith(f"{flat}_"):
+        return scope + shown.replace("/", "_") + leaf.removeprefix(flat)
+    return f"/{slot}/".replace(f"/{owner}/", f"/{shown}/", 1)[1:-1]
 
 
 def roles(variables: Mapping[str, Stored], optimizer: Collection[str]) -> dict[str, Role]:

@@ -9,6 +9,7 @@ from toolkit.formats.keras import about, contents, legacy
 from toolkit.formats.keras.about import Read
 from toolkit.formats.keras.config import Config
 from toolkit.formats.keras.optimizer import State
+from toolkit.formats.keras.slots import canonical
 from toolkit.metadata import Metadata
 from toolkit.roles import Described, Role, assign
 
@@ -59,7 +60,7 @@ class Understood:
         """Readable names, by those keys that are none."""
         if self._contents is not None:
             return self._contents.paths
-        return legacy.paths(self._weights, self._variables.keys(), self._config.model)
+        return legacy.paths(self._weights, self.roles, self._config.model)
 
     @functools.cached_property
     def roles(self) -> Mapping[str, Role]:
@@ -103,24 +104,23 @@ class Understood:
             ]
         else:
             told = legacy.optimizers(self._config)
+            numbers = [legacy.numbers(self._optimizer, each, alone=len(told) == 1) for each in told]
+            if len(told) > 1 and _scales_losses(told[0].class_name):
+                numbers[0] = numbers[1]
             found = [
-                about.optimizer(
-                    each,
-                    legacy.numbers(self._optimizer, each, alone=len(told) == 1),
-                    read,
-                    is_wrapper=len(told) > 1 and each is told[0],
-                )
-                for each in told
+                about.optimizer(each, kept, read, is_wrapper=number == 0 and len(told) > 1)
+                for number, (each, kept) in enumerate(zip(told, numbers, strict=True))
             ]
         return about.metadata(self._config, found, self._attributes)
 
 
 def _numbers(state: State, states: Sequence[State]) -> Mapping[str, str]:
     """Return the keys of an optimizer's numbers: of one that scales losses, those of the one in it."""
-    if (
-        state.is_wrapper
-        and state.described is not None
-        and state.described.class_name.startswith("LossScale")
-    ):
+    if state.is_wrapper and state.described is not None and _scales_losses(state.described.class_name):
         return states[states.index(state) + 1].numbers
     return state.numbers
+
+
+def _scales_losses(class_name: str) -> bool:
+    """Return whether an optimizer scales losses: the one in it takes the steps."""
+    return canonical(class_name).startswith("LossScale")
