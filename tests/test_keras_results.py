@@ -140,3 +140,39 @@ class TestValuesOfAnotherFile:
                 archive("net.keras"), ["head"], init=f"checkpoint:{archive('o.keras')}::head/kernal"
             )
         assert missing.value.suggestions[0] == "head/kernel"
+
+
+def test_stripping_what_was_made_of_a_file_of_keras_leaves_no_number_of_the_optimizer(
+    ckpt, archive, tmp_path
+):
+    net = archive("net.keras")
+    ckpt("import", net, "-o", tmp_path / "made")
+    ckpt("export", net, tmp_path / "net.npz")
+    for source in ("made", "net.npz"):
+        out = tmp_path / f"stripped-{source}"[:12]
+        assert ckpt("edit", tmp_path / source, "--strip-optimizer", "-o", out, "--force").code == 0
+        assert sorted(toolkit.open_checkpoint(out)) == [
+            "head/bias",
+            "head/kernel",
+            "hidden/bias",
+            "hidden/kernel",
+        ]
+
+
+def test_stripping_leaves_the_global_step_wherever_it_lies(tmp_path):
+    values = {"w": np.ones(2), "optimizer/global_step": np.int64(5), "sgd/iterations": np.int64(6)}
+    np.savez(tmp_path / "m.npz", **values)
+    plan = toolkit.edit(tmp_path / "m.npz").strip_optimizer().plan()
+    assert set(plan.results) == {"w", "optimizer/global_step"}
+
+
+def test_layers_of_two_files_meet_by_their_names_and_not_by_their_numbers(ckpt, archive, tmp_path):
+    one = archive("one.keras", layers=("hidden", "head"))
+    other = archive("other.keras", layers=("encoder", "decoder"))  # the same keys, other layers
+    assert ckpt("edit", other, "--strip-optimizer", "-o", tmp_path / "weights").code == 0
+    assert ckpt("merge", one, tmp_path / "weights", "-o", tmp_path / "both").code == 0
+    ckpt("merge", one, other, "-o", tmp_path / "straight", "--on-conflict", "first")
+    for name in ("both", "straight"):
+        made = toolkit.open_checkpoint(tmp_path / name)
+        assert {"head/kernel", "decoder/kernel", "encoder/bias"} < set(made)
+        assert made["decoder/kernel"].role.kind == "weight"

@@ -258,6 +258,12 @@ def is_beta_power(name: str) -> bool:
     return _without_number(name.rpartition("/")[2]) in _BETA_POWERS
 
 
+def is_of_optimizer(name: str) -> bool:
+    """Return whether a counter lies in the scope of an optimizer: `adam/iteration`, but no `global_step`."""
+    scope, _, leaf = name.rpartition("/")
+    return _ENDS_IN_OPTIMIZER.search(f"{scope}/") is not None and _without_number(leaf) != "global_step"
+
+
 def is_object_based(variables: Mapping[str, object]) -> bool:
     """Return whether these are the keys of an object-based (TF2) checkpoint."""
     return OBJECT_GRAPH in variables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -35,8 +35,8 @@ def plan_merge(
 ) -> FilePlan:
     """Plan to put the variables of several checkpoints into one. `plan.write(prefix)` does it.
 
-    What is equal in dtype, shape and value is no conflict. Object-based checkpoints (TF2) are merged with
-    their object graphs: objects of the same path become one.
+    What is equal in dtype, shape and value is no conflict. Variables meet by their readable names.
+    Object-based checkpoints (TF2) are merged with their object graphs: objects of the same path become one.
 
     Args:
         *checkpoints: Two or more, open or their paths; or a list of them. They are not changed.
@@ -74,23 +74,25 @@ class _Merged:
 
     def __init__(self, first: Checkpoint, on_conflict: OnConflict) -> None:
         self._on_conflict = on_conflict
-        self._paths = dict(first.paths())
+        self._paths = dict(first.paths()) if is_object_based(first.variables()) else {}
         self._where: dict[str, Checkpoint] = {}
         self.results: dict[str, Variable] = {}
         self.verdicts: dict[str, Verdict] = {}
+        named = _readable(first)
         for name, variable in first.variables().items():
-            self._put(name, variable, first, "keep", name, "of the first")
+            self._put(named.get(name, name), variable, first, "keep", name, "of the first")
 
     def add(self, checkpoint: Checkpoint, joined: Joined | None) -> None:
         """Add the variables of a checkpoint, and the object graph of all so far."""
-        called = checkpoint.paths()
+        called = {} if joined is None else checkpoint.paths()
+        named = _readable(checkpoint)
         for name, variable in checkpoint.variables().items():
             if name == OBJECT_GRAPH and joined is not None:
                 value = np.array(joined.serialized, object)
                 graph = results.constant(name, value, dtypes.as_dtype("string"))
                 self._put(name, graph, checkpoint, "constant", None, "the objects of all")
                 continue
-            key = name if joined is None else joined.keys.get(name, name)
+            key = named.get(name, name) if joined is None else joined.keys.get(name, name)
             if key not in self.results:
                 self._paths |= {key: called[name]} if name in called else {}
                 place = f"{checkpoint.path}::{name}"
@@ -144,6 +146,15 @@ class _Merged:
             hint=hint,
             path=self._paths.get(key),
         )
+
+
+def _readable(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """Return the readable names by which the variables of a checkpoint meet those of others, by key.
+
+    Keys of Keras's files number layers: what `layers/dense/vars/0` is in two of them need not be one thing.
+    The keys of an object-based checkpoint are the names.
+    """
+    return {} if is_object_based(checkpoint.variables()) else checkpoint.paths()
 
 
 def _joined(merged: _Merged, checkpoint: Checkpoint) -> Joined:

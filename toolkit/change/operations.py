@@ -16,7 +16,7 @@ from toolkit.dtypes import DType
 from toolkit.errors import MismatchError, UsageError, VariableNotFoundError
 from toolkit.formats.bundle.object_edit import moves_of, path_of
 from toolkit.renaming import OldNew, Rule
-from toolkit.roles import ATTRIBUTE, OBJECT_GRAPH, Role, is_beta_power
+from toolkit.roles import ATTRIBUTE, OBJECT_GRAPH, Role, is_beta_power, is_of_optimizer
 from toolkit.selection import Pattern, compile_regex, listed, matching, not_found, with_followers
 
 Array = np.ndarray[Any, Any]
@@ -136,7 +136,11 @@ def strip_optimizer(draft: Draft) -> None:
         for name, item in draft.items.items()
         if item.role.kind in ("slot", "metric")
         or is_beta_power(name)
-        or (item.role.kind == "counter" and item.action != "copy" and item.source in kept)
+        or (
+            item.role.kind == "counter"
+            and item.action != "copy"
+            and (item.source in kept or is_of_optimizer(draft.paths.get(name, name)))
+        )
     }
     if draft.objects is not None:
         graph = draft.objects.graph
