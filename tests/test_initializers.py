@@ -28,11 +28,19 @@ def drawn(spec, shape=(200, 300), dtype="float32", seed=1, name="w"):
         ("uniform:1,0", "expected LOW to be at most HIGH"),
         ("zeros:1", "expected zeros"),
         ("constant:inf", "expected constant:VALUE"),
+        pytest.param(f"constant:{'9' * 400}", "expected constant:VALUE", id="beyond double precision"),
     ],
 )
 def test_reject_specs(text, message):
     with pytest.raises(UsageError, match=message):
         parse(text)
+
+
+def test_a_number_alone_is_told_how_it_is_written():
+    with pytest.raises(UsageError) as refused:
+        parse("0.5")
+    assert refused.value.hint.startswith("the nearest: constant:0.5; one of: zeros, ")
+    assert str(parse("constant:0.5")) == "constant:0.5"
 
 
 @pytest.mark.parametrize("text", ["zeros", "constant:0.1", "normal:0,0.02", "uniform:-0.1,0.1", "he_normal"])

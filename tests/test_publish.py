@@ -119,6 +119,14 @@ def test_reject_prefixes(tmp_path, prefix, error, message):
     assert names_in(tmp_path) == ["file", "folder"]
 
 
+def test_the_prefix_without_a_name_is_told_one_that_can_be_written(tmp_path):
+    """`DIR/.index` can be read, its prefix being `DIR/`; as OUT that is a directory."""
+    with pytest.raises(UsageError) as refused:
+        put(f"{tmp_path}/.index", 1)
+    assert refused.value.hint == f"write to {tmp_path}/model.ckpt"
+    put(refused.value.hint.removeprefix("write to "), 1)
+
+
 def test_files_have_the_mode_that_the_umask_leaves(tmp_path):
     before = os.umask(0o027)
     try:

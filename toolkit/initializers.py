@@ -77,6 +77,8 @@ def parse(text: str) -> Spec:
     definition = _DEFINITIONS.get(name)
     if definition is None:
         near = names.nearest(name.lower(), list(_DEFINITIONS), count=1)
+        if not math.isnan(_number(text)):
+            near = [f"constant:{name}"]
         nearest = f"the nearest: {near[0]}; " if near else ""
         raise UsageError(f"{text!r}: no such initializer", hint=f"{nearest}one of: {known_specs()}")
     numbers = tuple(map(_number, rest.split(","))) if rest else ()
@@ -94,11 +96,12 @@ def parse(text: str) -> Spec:
 
 
 def _number(text: str) -> float:
-    """Return the number that `text` is, a whole one as an `int`, exactly; NaN if it is none."""
+    """Return the finite number that `text` is, a whole one as an `int`, exactly; NaN if it is none."""
     for kind in (int, float):
         try:
-            return kind(text)
-        except ValueError:
+            number = kind(text)
+            return number if math.isfinite(number) else math.nan
+        except (ValueError, OverflowError):
             continue
     return math.nan
 

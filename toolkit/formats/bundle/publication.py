@@ -69,6 +69,8 @@ def refuse_prefix(prefix: str, *, force: bool = False) -> None:
     refuse_ending(prefix)
     owner = naming.prefix_of(prefix)
     if owner is not None:
+        if not os.path.basename(owner):  # which can be read, but is no name to write to
+            owner += "model.ckpt"
         raise UsageError(
             f"{prefix}: names one file of a checkpoint, not its prefix", hint=f"write to {owner}"
         )
