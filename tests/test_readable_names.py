@@ -73,12 +73,17 @@ def test_a_legacy_file_has_slots_that_tell_their_variables(tmp_path):
         assert "slot" in kinds[0]
 
 
-def test_two_variables_of_one_readable_name_keep_their_keys(tmp_path):
-    first = write_archive(
-        tmp_path / "a.keras", {"layers/dense": [np.ones((2, 2), "f")]}, names={"layers/dense": "x"}
-    )
-    second = write_archive(
-        tmp_path / "b.keras", {"layers/dense_1": [np.ones((2, 2), "f")]}, names={"layers/dense_1": "x"}
-    )
-    plan_merge(first, second).write(tmp_path / "out")
-    assert names(tmp_path / "out") == {"layers/dense/vars/0", "layers/dense_1/vars/0"}
+def test_two_variables_of_one_readable_name_meet_when_files_are_merged(tmp_path):
+    """They lie at different places: keys number layers, and say nothing of which is which."""
+    for name, group, value in (
+        ("a", "layers/dense", 1),
+        ("b", "layers/dense_1", 1),
+        ("c", "layers/dense", 2),
+    ):
+        values = [np.full((2, 2), value, "f")]
+        write_archive(tmp_path / f"{name}.keras", {group: values}, names={group: "x"})
+    plan_merge(tmp_path / "a.keras", tmp_path / "b.keras").write(tmp_path / "out")
+    assert names(tmp_path / "out") == {"x/kernel"}
+    differs = plan_merge(tmp_path / "b.keras", tmp_path / "c.keras")
+    assert not differs.ok
+    assert differs["x/kernel"].problem == f"{tmp_path}/c.keras has other values"
