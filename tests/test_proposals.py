@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from toolkit import dtypes, renaming
@@ -84,6 +86,57 @@ def test_a_rule_for_all_is_quoted_for_the_shell():
     assert proposal.hint == r"--rename 're:^tower/(.*)$=\1'"
     (proposal,) = proposals(under("student/"), under("net/"))
     assert proposal.hint == "--rename net=student"
+
+
+@pytest.mark.parametrize(
+    "scope", ["a=b", "=a", "re:net", "re:x=y", "it's", "my net", "a+b(c)", "[a]", "a*", r"a\1", "$HOME", "網"]
+)
+def test_a_scope_of_odd_characters_is_renamed_added_and_taken_off_at_once(scope):
+    for model, stored in (
+        ("other/", f"{scope}/"),
+        (f"{scope}/", "other/"),
+        ("", f"{scope}/"),
+        (f"{scope}/", ""),
+    ):
+        (proposal,) = proposals(under(model), under(stored))
+        assert proposal.found.keys() == under(model).keys()
+        option, rule = shlex.split(proposal.hint)
+        assert (option, rule) == ("--rename", proposal.rule)
+
+
+@pytest.mark.parametrize("name", ["a=b/weight", "re:net/weight"])
+def test_one_variable_of_odd_characters_is_renamed(name):
+    (proposal,) = proposals({f"{name}s": (7,)}, {name: (7,)})
+    assert proposal.found == {f"{name}s": name}
+
+
+def called(layers: Shapes, kernel: str, bias: str) -> Shapes:
+    return {n.replace("kernel", kernel).replace("bias", bias): shape for n, shape in layers.items()}
+
+
+class TestVariablesOfLayersAreCalledOtherwise:
+    def test_one_rename_for_each(self):
+        assert rules(under(""), called(under(""), "weights", "biases")) == [
+            r"re:^(.*)/weights$=\1/kernel",
+            r"re:^(.*)/biases$=\1/bias",
+        ]
+
+    def test_and_their_scope(self):
+        assert rules(under("net/"), called(under("tower/"), "w", "b")) == [
+            r"re:^tower/(.*)/w$=net/\1/kernel",
+            r"re:^tower/(.*)/b$=net/\1/bias",
+        ]
+
+    def test_not_where_several_may_be_meant(self):
+        parts = ("gamma", "beta")
+        model = {f"bn{i}/{part}": (3,) for i in range(3) for part in parts}
+        stored = {f"bn{i}/{part}": (3,) for i in range(3) for part in ("scale", "offset")}
+        assert rules(model, stored) == []
+
+    def test_with_odd_characters(self):
+        (proposal,) = proposals(called(under(""), "k=1", "bias"), called(under(""), "k", "bias"))
+        assert proposal.rule == r"re:^(.*)/k$=\1/k\0751"
+        assert len(proposal.found) == 2
 
 
 def test_a_second_build_is_named_as_such():

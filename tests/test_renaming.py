@@ -14,7 +14,7 @@ ROLES = {
 }
 
 
-def renamed(*rules: str) -> dict[str, str]:
+def renamed(*rules) -> dict[str, str]:
     names = rename(ROLES, read_rules(rules), where="here")
     assert list(names) == list(ROLES)
     return {old: new for old, new in names.items() if old != new}
@@ -108,6 +108,13 @@ def test_reject_what_is_no_scope(scope):
 def test_rules_apply_in_order_to_the_names_as_they_are_then():
     assert renamed("net=a", "a/w=a/v")["training/net/w/Adam_1"] == "training/a/v/Adam_1"
     assert renamed("net/w=x", "net2/w=net/w", "x=net2/w")["net/w"] == "net2/w"
+
+
+def test_rules_and_functions_apply_in_one_list():
+    assert (
+        renamed(lambda name: name.replace("net/", "a/"), "a/w=a/v")["training/net/w/Adam_1"]
+        == "training/a/v/Adam_1"
+    )
 
 
 def test_keys_of_object_based_checkpoints_take_their_slots_along():

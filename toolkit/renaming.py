@@ -17,8 +17,8 @@ from toolkit.errors import UsageError, VariableNotFoundError
 from toolkit.roles import ATTRIBUTE, OBJECT_SLOT, Role, owners_first
 from toolkit.selection import Pattern, compile_regex, not_found
 
-Renames = Mapping[str, str] | str | Iterable[str] | Callable[[str], str]
-"""What functions take: `{OLD: NEW}`, `OLD=NEW` or several, or a function from old names to new ones."""
+Renames = Mapping[str, str] | str | Iterable[str | Callable[[str], str]] | Callable[[str], str]
+"""What functions take: `{OLD: NEW}`, `OLD=NEW`, a function from old to new names, or several of these."""
 
 
 class OldNew(NamedTuple):
@@ -88,7 +88,7 @@ def read_rules(renames: Renames) -> list[Rule]:
         raise UsageError(
             f"rename: expected OLD=NEW, got {renames!r}", hint="write {'old': 'new'}, or 'old=new'"
         )
-    return [parse(rule) for rule in renames]
+    return [rule if callable(rule) else parse(rule) for rule in renames]
 
 
 def parse(rule: str) -> OldNew:

@@ -160,3 +160,39 @@ def test_trap_30_a_layer_that_is_frozen_by_now_changes_no_others(tmp_path):
     with pytest.raises(PlanError, match="trained other variables than its model does now") as raised:
         plan_restore(path, root(build(frozen))).apply()
     assert raised.value.hint == "build the optimizer first: optimizer.build(model.trainable_variables)"
+
+
+def test_trap_32_an_optimizer_with_averages_takes_no_momentum_for_one(tmp_path):
+    def trained(settings, steps):
+        model = keras.Sequential([keras.Input((2,)), *(layers.Dense(2, use_bias=False) for _ in "ab")])
+        model.compile(keras.optimizers.Adam(0.1, **settings), "mse", run_eagerly=True)
+        for _ in range(steps):
+            model.train_on_batch(X, X)
+        model.optimizer.build(model.trainable_variables)
+        return model, tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+    model, saved = trained({}, 2)
+    path = saved.write(str(tmp_path / "m"))
+    theirs, root = trained({"use_ema": True}, 0)
+    root.read(path).expect_partial()
+    momentum = bits(model.optimizer._momentums)[0]
+    assert bits(theirs.optimizer._model_variables_moving_average)[0] == momentum
+    ours, root = trained({"use_ema": True}, 0)
+    assert {v.name.rpartition("_")[2] for v in plan_restore(path, root).problems} == {"average"}
+    plan_restore(path, root, on_missing="init").apply()
+    assert bits(ours.optimizer._momentums) == bits(model.optimizer._momentums)
+    assert bits(ours.optimizer._model_variables_moving_average) == bits(model.weights)
+
+
+def test_trap_33_a_layer_that_is_added_moves_no_weights(tmp_path):
+    def network(*names):
+        return keras.Sequential([keras.Input((2,)), *(layers.Dense(2, name=name) for name in names)])
+
+    model, theirs, ours = network("a", "b"), network("a", "x", "b"), network("a", "x", "b")
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "m"))
+    tf.train.Checkpoint(model=theirs).read(path).expect_partial()
+    assert bits(theirs.get_layer("x").weights) == bits(model.get_layer("b").weights)
+    fresh = bits(ours.get_layer("x").weights)
+    plan_restore(path, tf.train.Checkpoint(model=ours), on_missing="init").apply()
+    assert bits(ours.get_layer("b").weights) == bits(model.get_layer("b").weights)
+    assert bits(ours.get_layer("x").weights) == fresh

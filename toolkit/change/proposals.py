@@ -9,7 +9,9 @@ r"""What to type where many names differ in the same way: renames that make a ch
     re:^(.*)$=\1_1                        the model was built a second time in one graph
     re:^(.*):0$=\1                        names of tensors, not of variables
     re:^(.*)/\.ATTRIBUTES/VARIABLE_VALUE$=\1   keys of objects
+    re:^tower/(.*)/weights$=net/\1/kernel   variables of layers are called otherwise
     fc/weights=fc/kernel                  one variable is called otherwise
+    re:^a=b(/.*)?$=net\1                  a name that cannot be OLD as it is
 
 Each is tried on the whole checkpoint, after those that were found before it. It is proposed if it finds what
 is missing, of the same dtype and shape, and loses nothing that was found. So what is proposed can be typed
@@ -41,6 +43,8 @@ _MAX_KEPT = 6
 """Names and scopes that a rule may leave out; one with more says too little."""
 _LEAST_SPARING = 3
 """What a rule must find that leaves out names: renames of one variable each say it better."""
+_EQUALS = r"\075"
+"""A `=` in the NEW of a regular expression, which follows the last `=`: as an octal number."""
 _TWICE = "the model was built a second time in one graph: build it in a new tf.Graph, or "
 
 
@@ -209,7 +213,7 @@ class _Rule(NamedTuple):
     @property
     def is_general(self) -> bool:
         """Whether it says something of all names, for which one example is too few."""
-        return not (self.old and self.new)
+        return not (self.old and self.new) or bool(self.old_end and self.new_end)
 
     def apply(self, name: str) -> str | None:
         """Return the new name; `None` if the rule is not for this one."""
@@ -227,12 +231,15 @@ class _Rule(NamedTuple):
 
     def __str__(self) -> str:
         is_plain = not (self.old_end or self.new_end or self.but) and self.inside == ".*"
-        if self.old and self.new and is_plain and "=" not in self.old:
-            return f"{self.old}={self.new}"
+        new, new_end = (each.replace("\\", r"\\").replace("=", _EQUALS) for each in (self.new, self.new_end))
+        if self.old and self.new and is_plain:
+            if "=" not in self.old and not self.old.startswith("re:"):
+                return f"{self.old}={self.new}"
+            return rf"re:^{re.escape(self.old)}(/.*)?$={new}\1"
         before = f"{re.escape(self.old)}/" if self.old else ""
-        after = f"{self.new}/".replace("\\", r"\\") if self.new else ""
+        after = f"{new}/" if new else ""
         but = f"(?!{self.but})" if self.but else ""
-        return rf"re:^{before}{but}({self.inside}){re.escape(self.old_end)}$={after}\1{self.new_end}"
+        return rf"re:^{before}{but}({self.inside}){re.escape(self.old_end)}$={after}\1{new_end}"
 
 
 def _sparing(rule: _Rule, kept: Sequence[str], sources: Sequence[str]) -> list[_Rule]:
@@ -263,13 +270,22 @@ def _rules(missing: Mapping[str, Wanted], free: Mapping[str, Wanted]) -> Iterato
     yield _Rule("", "", old_end=":0")
     yield _Rule("", "", old_end=ATTRIBUTE)
     by_leaf: dict[tuple[str, Wanted], list[str]] = {}
+    by_layer: dict[tuple[str, Wanted], list[str]] = {}
     for name, wanted in free.items():
         by_leaf.setdefault((_leaf(name), wanted), []).append(name)
+        by_layer.setdefault((_leaf(name.rpartition("/")[0]), wanted), []).append(name)
     step = max(len(missing) // _SAMPLE, 1)
     for name in list(missing)[::step]:
         wanted = missing[name]
         if number := re.search(r"_\d+$", name):
             yield _Rule("", "", new_end=number[0], reason=_TWICE)
+        scope, _, leaf = name.rpartition("/")
+        alike = by_layer.get((_leaf(scope), wanted), []) if scope else []
+        for candidate in _most_alike(scope, alike):
+            theirs, _, called = candidate.rpartition("/")
+            if called != leaf:
+                old, new = _without_common_end(theirs, scope)
+                yield _Rule(old, new, old_end=f"/{called}", new_end=f"/{leaf}")
         for end in ("", ":0", ATTRIBUTE):
             candidates = by_leaf.get((_leaf(name + end), wanted), [])
             for candidate in _most_alike(name + end, candidates):
@@ -318,7 +334,7 @@ def _evidence(rule: _Rule, found: Mapping[str, str]) -> tuple[int, bool, int]:
     would be taken for each other.
     """
     stay = min(
-        _num_common(source.removesuffix(rule.old_end).split("/"), name.split("/"))
+        _num_common(source.removesuffix(rule.old_end).split("/"), name.removesuffix(rule.new_end).split("/"))
         for name, source in found.items()
     )
     plain = [re.sub(r"[\W_]", "", scope).lower() for scope in (rule.old, rule.new)]

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.hdf5.reader import Hdf5Checkpoint
-from toolkit.graph.contradictions import without_contradictions
+from toolkit.graph.contradictions import by_layers, without_contradictions
 from toolkit.graph.optimizers import kept_by, optimizer_of
 
 _BASE = 99
@@ -40,8 +40,8 @@ class Loading(NamedTuple):
     """What Keras does with a file.
 
     Attributes:
-        names: By the names of the file's variables, those of the model's that get their values; where not
-            every weight gets one, without those of layers that the model has elsewhere.
+        names: By the names of the file's variables, those of the model's that get their values. Weights of
+            layers that the model has elsewhere go by their names.
         refusal: What Keras says instead; `None` if it loads the file.
         is_complete: Whether every weight of the model gets a value.
     """
@@ -80,10 +80,18 @@ def ask_keras(model: Any, source: Checkpoint, look: Look | None = None) -> Loadi
                 found = loaded
             if loaded.is_complete:
                 break
-    if found.is_complete:
-        return found
     targets = [name for name, _ in (look or (lambda: _by_path(model)))()]
-    return found._replace(names=without_contradictions(found.names, source.paths(), targets))
+    paths = {variable.name: source.paths().get(variable.name, variable.name) for variable in variables}
+    kept = without_contradictions(found.names, paths, targets, _class_names(model))
+    if len(kept) == len(found.names):
+        return found
+    roles = source.roles()  # of slots whose variable is not told, numbers tell nothing now
+    kept = {name: new for name, new in kept.items() if roles[name].kind != "slot" or roles[name].of}
+    return found._replace(names=by_layers(kept, paths, targets))
+
+
+def _class_names(model: Any) -> set[str]:
+    return {type(layer).__name__ for layer in model._flatten_layers()}
 
 
 def _load(

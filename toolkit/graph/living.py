@@ -33,7 +33,8 @@ from toolkit.graph.optimizers import (
     starting_as_weights,
     untracked,
 )
-from toolkit.graph.placing import awaited, binding_of, keys_of, made_by_tensorflow, placed
+from toolkit.graph.placing import awaited, binding_of, keys_of, made_by_tensorflow, placed, with_named_layers
+from toolkit.graph.slot_order import by_objects, without_numbers
 from toolkit.graph.trackables import Objects, full_name, objects_of, place_of
 from toolkit.roles import ATTRIBUTE, Role
 
@@ -83,16 +84,21 @@ def living(root: Any, checkpoint: Checkpoint) -> Living:
         objects = objects_of(root)
         variables, targets = _own(root, objects, optimizer)
         names = {id(variable): name for name, variable in variables.items()}
-        binding, places = None, dict[str, str]()
+        binding, places, ordered = None, dict[str, str](), None
         if stored is not None:
             binding = binding_of(objects, stored, checkpoint.variables(), targets)
+            binding, elsewhere = with_named_layers(binding, objects, stored, checkpoint, names, targets)
             places = placed(binding, objects, stored, checkpoint, names, targets)
+            ordered = by_objects(places, binding, objects, stored, checkpoint, names, targets)
+            places, targets = ordered.places, without_numbers(targets, ordered.renumbered | elsewhere)
         if not places:
             _add_place(objects, targets, checkpoint, by_key=stored is None)
         called, state = dict[str, str](), OptimizerState()
         if is_model:
             called = _asked(root, checkpoint, variables)
-            state = optimizer_state(root, real, optimizer, checkpoint, names, {**places, **called})
+            bound = {**places, **called}
+            state = optimizer_state(root, real, optimizer, checkpoint, names, bound, targets)
+            called = {old: new for old, new in called.items() if new not in state.renumbered}
             called.update(state.called)
             for index, variable in enumerate(kept_by(optimizer)):
                 name = names[id(variable)]
@@ -118,6 +124,7 @@ def living(root: Any, checkpoint: Checkpoint) -> Living:
         state._replace(
             notes=(
                 *state.notes,
+                *(() if ordered is None else ordered.notes),
                 *_unkept(objects, names, variables, targets),
                 *_first_scale(objects, targets),
                 *([] if is_model else _not_kept(objects)),
@@ -257,7 +264,7 @@ def _add_others(
 ) -> None:
     """Add to the targets what TensorFlow alone can restore: tables and the like, and what is not made yet."""
     roles, paths, variables = checkpoint.roles(), checkpoint.paths(), checkpoint.variables()
-    found = {**made_by_tensorflow(binding, objects, stored), **awaited(binding, objects, stored)}
+    found = {**made_by_tensorflow(binding, objects, stored), **awaited(binding, objects, stored, checkpoint)}
     coming = {
         key: maker
         for value, maker in found.items()

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from toolkit.change.rules import Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.dtypes import as_dtype
 from toolkit.formats.hdf5.layouts import RANDOM_STATES, UNTRACKED
 from toolkit.formats.hdf5.reader import Hdf5Checkpoint
 from toolkit.graph.optimizers import random_states, untracked
+from toolkit.graph.slot_order import Ordered, by_variables
 from toolkit.roles import is_object_based
 
 _STEPS = "iteration"
@@ -30,6 +32,7 @@ class OptimizerState(NamedTuple):
         twice: The checkpoint's names of what it may have twice, as Keras has what an inner optimizer keeps.
         misfit: Why the checkpoint's state is not that of the model's optimizer; `None` if it is.
         notes: What is good to know, in sentences.
+        renumbered: Of `names`, those for which what Keras says is wrong: the file has other slots there.
     """
 
     called: Mapping[str, str] = {}
@@ -39,6 +42,7 @@ class OptimizerState(NamedTuple):
     twice: frozenset[str] = frozenset()
     misfit: str | None = None
     notes: tuple[str, ...] = ()
+    renumbered: frozenset[str] = frozenset()
 
 
 def optimizer_state(
@@ -48,6 +52,7 @@ def optimizer_state(
     checkpoint: Checkpoint,
     names: Mapping[int, str],
     bound: Mapping[str, str],
+    targets: Mapping[str, Target],
 ) -> OptimizerState:
     """Return the state of a Keras model's optimizer, in the model and in the checkpoint.
 
@@ -61,6 +66,7 @@ def optimizer_state(
         checkpoint: Where values are to come from.
         names: The names of the model's variables, by `id`.
         bound: By the checkpoint's names, those of the model that are found by edges, or by Keras.
+        targets: What is known of the model's variables.
     """
     seeds, without_state = _added(checkpoint, RANDOM_STATES, [names[id(v)] for v in random_states(model)])
     left_out = frozenset(without_state)
@@ -75,6 +81,13 @@ def optimizer_state(
     left_out |= set(lost)
     scoped, num_slots = _by_scope(checkpoint, own)
     called = {**seeds, **extra, **_by_order(checkpoint, stored, own), **scoped}
+    ordered = Ordered({})
+    if isinstance(checkpoint, Hdf5Checkpoint):
+        kept = checkpoint.optimizer_names
+        ordered = by_variables({**bound, **called}, real, own, kept, checkpoint, targets)
+        if ordered.renumbered:
+            bound = {old: new for old, new in bound.items() if new not in ordered.renumbered}
+            called = {old: new for old, new in ordered.places.items() if old not in bound}
     by_name = {*checkpoint.variables(), *checkpoint.paths().values(), *bound.values(), *called.values()}
     found = [name for name in own if name in by_name]
     kind = type(real).__name__
@@ -93,11 +106,15 @@ def optimizer_state(
     if max(len(found), len(scoped) + num_slots) < len(own):
         count = len(stored) or max(len(found), len(scoped) + num_slots)
         misfit = f"{count} of an optimizer in the checkpoint, {len(own)} in the model's {kind}"
-    notes = [] if real.built else [f"{kind} is built when the plan is carried out, as when it first trains"]
+        if count == len(own):
+            misfit = f"the checkpoint's optimizer keeps as many variables, but others than the model's {kind}"
+    notes = list(ordered.notes)
+    if not real.built:
+        notes.append(f"{kind} is built when the plan is carried out, as when it first trains")
     if lost:
         notes.append(f"does not continue: {', '.join(lost)}, which Keras does not save within {kind}")
     twice = frozenset(stored) if misfit is None else frozenset[str]()
-    return OptimizerState(called, left_out, {}, tuple(own), twice, misfit, tuple(notes))
+    return OptimizerState(called, left_out, {}, tuple(own), twice, misfit, tuple(notes), ordered.renumbered)
 
 
 def _stored(checkpoint: Checkpoint) -> list[str]:

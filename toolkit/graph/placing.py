@@ -11,8 +11,11 @@ from toolkit.change.rules import Target
 from toolkit.checkpoint import Checkpoint, Variable
 from toolkit.formats.bundle.object_binding import Awaited, Binding, below, follow, starts, trained_nodes
 from toolkit.formats.bundle.object_graph import ObjectGraph
+from toolkit.graph.contradictions import by_layers, end_of, without_contradictions
 from toolkit.graph.optimizers import optimizer_of
+from toolkit.graph.slot_order import will_contradict
 from toolkit.graph.trackables import Objects, keeps_slots
+from toolkit.roles import Role
 
 _BUILD = "build the optimizer first: optimizer.build(model.trainable_variables)"
 _saveables = tf.__internal__.tracking.saveable_objects_from_trackable
@@ -119,6 +122,49 @@ def placed(
     return places
 
 
+def with_named_layers(
+    binding: Binding,
+    objects: Objects,
+    stored: ObjectGraph,
+    checkpoint: Checkpoint,
+    names: Mapping[int, str],
+    targets: Mapping[str, Target],
+) -> tuple[Binding, frozenset[str]]:
+    """Return a binding in which the layers of Keras's models that a user named are those of their names.
+
+    Places decide, as in TensorFlow, where the model has the same layers in another order.
+
+    Returns:
+        The binding, and the names of the model's variables that places would give the values of others.
+    """
+    roles, paths = checkpoint.roles(), checkpoint.paths()
+    live = {
+        names[id(each)]: number
+        for number, each in enumerate(objects.every)
+        if isinstance(each, tf.keras.Variable) and id(each) in names
+    }
+    weights = {name: number for name, number in live.items() if _is_weight(targets[name].role)}
+    nodes = {value.key: value.node for value in stored.values if value.name == _VALUE}
+    theirs = {key: path for key, path in paths.items() if key in nodes and _is_weight(roles.get(key))}
+    loaded = {_key(stored, binding.nodes.get(number)): name for name, number in weights.items()}
+    loaded = {key: name for key, name in loaded.items() if key in theirs}
+    if sorted(map(end_of, weights)) == sorted(map(end_of, theirs.values())):
+        return binding, frozenset()
+    classes = {type(each).__name__ for each in objects.every if isinstance(each, tf.keras.layers.Layer)}
+    kept = without_contradictions(loaded, theirs, weights, classes)
+    if len(kept) == len(loaded):
+        return binding, frozenset()
+    found = by_layers(kept, theirs, weights)
+    numbers = {weights[name] for name in loaded.values()}
+    bound = {number: node for number, node in binding.nodes.items() if number not in numbers}
+    bound.update({weights[name]: nodes[key] for key, name in found.items()})
+    return binding._replace(nodes=bound), frozenset(weights.keys() - set(kept.values()))
+
+
+def _is_weight(role: Role | None) -> bool:
+    return role is not None and role.kind == "weight"
+
+
 def made_by_tensorflow(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str, Maker]:
     """Return the values of the model's tables, iterators and the like, which exist: nothing makes them."""
     found = {}
@@ -141,7 +187,9 @@ def keys_of(value: str, variables: Iterable[str]) -> list[str]:
     return [key for key in variables if key.startswith(value) and "/" not in key[len(value) :]]
 
 
-def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str, Maker]:
+def awaited(
+    binding: Binding, objects: Objects, stored: ObjectGraph, checkpoint: Checkpoint
+) -> dict[str, Maker]:
     """Return the values of what the model does not have yet, each with what will make it.
 
     An object that is complete will ask for nothing. Nor is anything told of a model of which nothing is there
@@ -150,10 +198,15 @@ def awaited(binding: Binding, objects: Objects, stored: ObjectGraph) -> dict[str
     if len(binding.met) == 1 and not isinstance(objects.every[0], tf.train.Checkpoint):
         return {}
     makers = {each: _maker(each, objects) for each in binding.awaited}
+    problems: dict[int, str] = {}
     for each, maker in makers.items():
-        if maker is not None and _trains_others(_owner(each, objects), binding, objects, stored):
-            problem = f"{maker.name} trained other variables than its model does now"
-            makers[each] = maker._replace(obstacle=problem, remedy=_BUILD)
+        if maker is None:
+            continue
+        number = _owner(each, objects)
+        if number not in problems:
+            problems[number] = _not_to_be_followed(number, binding, objects, stored, checkpoint)
+        if problems[number]:
+            makers[each] = maker._replace(obstacle=f"{maker.name} {problems[number]}", remedy=_BUILD)
     coming = {each: maker for each, maker in makers.items() if maker is not None}
     return {
         value.checkpoint_key: coming[each]
@@ -187,6 +240,19 @@ def _owner(each: Awaited, objects: Objects) -> int:
     while number and isinstance(objects.every[number], tf.__internal__.tracking.TrackableDataStructure):
         number = objects.owners[number]
     return number
+
+
+def _not_to_be_followed(
+    number: int, binding: Binding, objects: Objects, stored: ObjectGraph, checkpoint: Checkpoint
+) -> str:
+    """Return why what an optimizer will make is not what the checkpoint numbers so; empty if it is."""
+    if _trains_others(number, binding, objects, stored):
+        return "trained other variables than its model does now"
+    optimizer, node = objects.every[number], binding.nodes.get(number)
+    is_keras = isinstance(optimizer, tf.keras.optimizers.Optimizer)
+    if is_keras and node is not None and will_contradict(optimizer, node, stored, checkpoint):
+        return "kept other slots than it will now: TensorFlow would give one slot the values of another"
+    return ""
 
 
 def _trains_others(number: int, binding: Binding, objects: Objects, stored: ObjectGraph) -> bool:

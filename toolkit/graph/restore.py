@@ -70,7 +70,8 @@ def plan_restore(
             initialized; those of what lives keep the values that they have.
         exclude: Which of them not to restore.
         rename: `{OLD: NEW}`, or `OLD=NEW` strings: OLD is the checkpoint's name, scope or `re:…`,
-            NEW the target's. Or a function from the checkpoint's names to the target's.
+            NEW the target's. Or a function from the checkpoint's names to the target's. Several may be
+            mixed in a list and apply in order: `[function, *plan.advice.renames]`.
         reinit: Which variables to initialize though the checkpoint has them. Their slots and moving
             averages start anew with them. Those of a graph have initializers of their own; of what lives,
             they are drawn by role: kernels with glorot_uniform, biases zeros, and so on.

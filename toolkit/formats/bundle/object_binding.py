@@ -210,5 +210,14 @@ def below(stored: ObjectGraph, awaited: Iterable[Awaited], bound: Collection[int
 
 def trained_nodes(stored: ObjectGraph, optimizer: int) -> list[int]:
     """Return the numbers of the variables that a Keras 3 optimizer trained, in order, if it tells."""
-    trained = _by_name(stored.nodes[optimizer]).get(_TRAINED)
-    return [] if trained is None else list(_by_name(stored.nodes[trained]).values())
+    return _listed(stored, optimizer, _TRAINED)
+
+
+def made_nodes(stored: ObjectGraph, optimizer: int) -> list[int]:
+    """Return the numbers of all that a Keras 3 optimizer made, in order, if it tells."""
+    return _listed(stored, optimizer, _MADE)
+
+
+def _listed(stored: ObjectGraph, optimizer: int, name: str) -> list[int]:
+    members = _by_name(stored.nodes[optimizer]).get(name)
+    return [] if members is None else list(_by_name(stored.nodes[members]).values())
