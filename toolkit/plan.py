@@ -78,7 +78,9 @@ class Advice(NamedTuple):
     @property
     def hint(self) -> str | None:
         """What to type, for a person; `None` if no rename helps."""
-        return f"{as_options(self.renames)} finds {self.finds}" if self.renames else None
+        if not self.renames:
+            return None
+        return f"{as_options(self.renames)} {'finds' if len(self.renames) == 1 else 'find'} {self.finds}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

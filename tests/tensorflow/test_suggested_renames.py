@@ -30,7 +30,7 @@ def written(path, layout: Layout) -> str:
 
 def typed(hint: str | None) -> list[str]:
     """The renames in a hint, as a shell reads them."""
-    words = shlex.split(re.sub(r" finds .*", "", hint or ""))
+    words = shlex.split(re.sub(r" finds? .*", "", hint or ""))
     return [rule for option, rule in zip(words[::2], words[1::2], strict=True) if option == "--rename"]
 
 
@@ -118,7 +118,7 @@ def test_a_scope_around_and_a_scope_renamed_are_offered_so_that_both_work(tmp_pa
     plan = plan_restore(prefix, made)
     assert plan_restore(prefix, made, rename=plan.advice.renames).ok
     (note,) = [note for note in plan.notes if note.startswith("typed together")]
-    assert "finds 8 of 8 missing variables" in note
+    assert "find 8 of 8 missing variables" in note
     assert plan_restore(prefix, made, rename=typed(plan["body/trunk/fc/kernel"].hint)).advice.renames == ()
 
 
