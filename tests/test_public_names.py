@@ -19,7 +19,7 @@ HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 EVERY_NAME = {
     "Checkpoint", "CheckpointError", "CheckpointKeeper", "ChecksumError", "Exported", "FormatError", "GraphVariable",
     "MismatchError", "ModelError", "Plan", "PlanError", "PublishError", "ReadError", "RestoreHook", "Restored",
-    "About", "Edit", "Found", "Logged", "Metadata", "Optimizer", "Pruning", "Repair", "Role", "Summary",
+    "About", "Advice", "Edit", "Found", "Logged", "Metadata", "Optimizer", "Pruning", "Repair", "Role", "Summary",
     "TruncatedError", "UnsupportedError", "UsageError", "Variable", "VariableNotFoundError", "Verdict",
     "__version__", "bind", "edit", "export", "latest", "log", "import_checkpoint", "initialize", "inspect", "list_variables",
     "open_checkpoint", "plan_average", "plan_export", "plan_import", "plan_initialize", "plan_merge", "plan_prune",

@@ -60,12 +60,14 @@ if TYPE_CHECKING:
     from toolkit.look.inspect import inspect as inspect
     from toolkit.metadata import Metadata as Metadata
     from toolkit.metadata import Optimizer as Optimizer
+    from toolkit.plan import Advice as Advice
     from toolkit.plan import Plan as Plan
     from toolkit.plan import Verdict as Verdict
     from toolkit.roles import Role as Role
 
 _HOMES = {
     "About": "toolkit.look.about",
+    "Advice": "toolkit.plan",
     "Checkpoint": "toolkit.checkpoint",
     "CheckpointError": "toolkit.errors",
     "CheckpointKeeper": "toolkit.graph.keeper",
