@@ -89,6 +89,6 @@ def numbered(shapes: Shapes, start: int = 1) -> list[np.ndarray]:
 
 
 def state(owners: Sequence[np.ndarray], *, step: int = 7, rate: float | None = 0.5) -> list[np.ndarray]:
-    """Return what an optimizer keeps: its numbers, then a slot like each of `owners`."""
+    """Return the variables of an optimizer: its numbers, then a slot like each of `owners`."""
     first = [np.array(step, np.int64), *([] if rate is None else [np.array(rate, np.float32)])]
     return [*first, *(np.array(owner) for owner in owners)]

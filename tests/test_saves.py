@@ -34,7 +34,7 @@ def record(run, steps, *, saving=None, name="m"):
 
 
 def answers(run, ckpt):
-    """Return what each of those who are asked calls the latest, as the names that they give."""
+    """Map each command and function to the name of the save that it calls the latest."""
     kept = KeptDirectory(str(run), "m", Retention())
     listed = [os.path.basename(each.path) for each in log(run) if each.latest]
     return {

@@ -82,7 +82,7 @@ def text_of(name: str, value: Any) -> str:
     """Return a text as it is.
 
     Raises:
-        UsageError: It is none.
+        UsageError: `value` is not a `str`.
     """
     if not isinstance(value, str):
         raise UsageError(f"{name}: expected a name, got {_shown(value)}", hint="a name is text")
@@ -93,7 +93,7 @@ def whole_number(name: str, value: Any, *, least: int = 0) -> int:
     """Return a whole number, which may be NumPy's.
 
     Raises:
-        UsageError: It is none, or less than `least`.
+        UsageError: `value` is not a whole number, or less than `least`.
     """
     try:
         number = operator.index(value)

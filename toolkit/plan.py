@@ -146,7 +146,7 @@ class Verdict:
         """Return the verdict that `to_dict` made `document` of.
 
         Raises:
-            UsageError: It is none.
+            UsageError: The input is not what `to_dict` or `to_json` made.
         """
         try:
             shape = document["shape"]
@@ -340,7 +340,7 @@ class Plan:
         `toolkit.bind` gives it a model to be carried out on.
 
         Raises:
-            UsageError: It is none.
+            UsageError: The input is not what `to_dict` or `to_json` made.
         """
         try:
             document = json.loads(text)

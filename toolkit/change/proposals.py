@@ -256,8 +256,8 @@ def _sparing(rule: _Rule, kept: Sequence[str], sources: Sequence[str]) -> list[_
     for name in sorted(inside):
         scope = name.partition("/")[0] + "/"
         if not any(f"{other}/".startswith(scope) for other in wanted):
-            whole = scope if "/" in name else f"{name}$"
-            alternatives[re.escape(whole.removesuffix("$")) + "$" * whole.endswith("$")] = None
+            whole = re.escape(scope) if "/" in name else f"{re.escape(name)}$"
+            alternatives[whole] = None
         else:
             alternatives[f"{re.escape(name)}(?:/|$)"] = None
     if alternatives and len(alternatives) <= _MAX_KEPT:

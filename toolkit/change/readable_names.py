@@ -37,12 +37,6 @@ def with_readable_names(
     taken = Counter([verdict.path or verdict.name for verdict in verdicts])
     taken.update(verdict.name for verdict in verdicts if verdict.path is not None)
     new = {v.name: v.path if v.path is not None and taken[v.path] == 1 else v.name for v in verdicts}
-    roles = source.roles()
-    for name, called in new.items():
-        if name in roles and (of := roles[name].of) is not None:
-            new[name] = _with_owner_in_front(called, new.get(of, of))
-    if len(set(new.values())) < len(new):
-        return Named(verdicts, dict(results))
     named = [
         replace(
             verdict,
@@ -54,13 +48,3 @@ def with_readable_names(
     ]
     made = {new.get(name, name): result for name, result in results.items()}
     return Named(named, {name: result.renamed(name) for name, result in made.items()})
-
-
-def _with_owner_in_front(slot: str, owner: str) -> str:
-    """Return the name of a slot that tells its variable: without the model's name before the layer's.
-
-    Keras's legacy files call `head/kernel` so, and its slot `adam/net_head_kernel_momentum`.
-    """
-    scope, _, leaf = slot.rpartition("/")
-    _, found, after = leaf.partition("_" + owner.replace("/", "_") + "_")
-    return f"{scope}/{found[1:]}{after}" if found else slot

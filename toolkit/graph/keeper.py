@@ -224,7 +224,7 @@ def _whole(step: Any) -> int:
     """Return a step as a number: it may be NumPy's, or a variable.
 
     Raises:
-        UsageError: It is none, or below 0.
+        UsageError: `step` is not a whole number, or below 0.
     """
     value = np.asarray(step.numpy() if hasattr(step, "numpy") else step)
     if (
@@ -241,7 +241,7 @@ def _number(metric: Any) -> float:
     """Return a metric as a number.
 
     Raises:
-        UsageError: It is none.
+        UsageError: `metric` is not a number.
     """
     try:
         return float(np.asarray(metric, np.float64).reshape(()))

@@ -128,7 +128,7 @@ def _stored(checkpoint: Checkpoint) -> list[str]:
 
 
 def _by_order(checkpoint: Checkpoint, stored: list[str], own: Mapping[str, Any]) -> dict[str, str]:
-    """Return which of a legacy file's each of the optimizer's variables is; Keras goes by their order.
+    """Map a legacy file's variables of an optimizer to the model's, by their order, as Keras does.
 
     Source: keras/src/legacy/saving/legacy_h5_format.py, load_model_from_hdf5.
     """

@@ -21,7 +21,7 @@ _RATES = ("_learning_rate", "learning_rate")
 
 
 def metadata(graph: ObjectGraph, read: Callable[[str], float | None]) -> Metadata:
-    """Return what the graph says.
+    """Return the metadata in the graph.
 
     Args:
         graph: Of the checkpoint.

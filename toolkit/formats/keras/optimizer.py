@@ -248,7 +248,7 @@ class Optimizers:
         return owners.find(keys, model, self._variables, layouts, called=self._names.paths, others=others)
 
     def _described(self, slot: Slot, known: Described | None, layout: Layout, name: str) -> Kept:
-        """Return what a variable is that has been found out to be `slot`."""
+        """Return the description of a variable that turned out to be `slot`."""
         if slot.is_own:
             shown = f"{name}/{slot.name}" if name and slot.name else ""
             return Kept(Role("counter"), shown, number=slot.name)

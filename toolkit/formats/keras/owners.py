@@ -188,7 +188,7 @@ class _One:
                 yield number + 1, end
 
     def _kind(self, key: str) -> Hashable:
-        """Return what `_step` goes by of a variable."""
+        """Return the properties of a variable by which `_step` decides."""
         shape = self._variables[key].shape
         ways = tuple(self._layout.slots_of(shape, self._called(key))) if self._layout.rule == "muon" else ()
         return shape, ways, key in self._others, self._variables[key].dtype.kind
